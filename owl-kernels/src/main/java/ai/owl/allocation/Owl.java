@@ -1,0 +1,134 @@
+package ai.owl.allocation;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+
+/**
+ * OWL's allocation (arXiv 2310.05175), as the published code computes it: with the outlier ratios
+ * D_i at threshold M,
+ *
+ * <pre>
+ * x_i = (D_i − min D) · 2λ / (max D − min D)          in [0, 2λ]
+ * s_i = 1 − (x_i − mean(x) + 1 − S)
+ * </pre>
+ *
+ * Blocks with more outliers keep more. The plain mean of the s_i is S and their range is 2λ wide.
+ * It is not, as the paper's text has it, [S − λ, S + λ]: where in the range S lies depends on
+ * mean(x).
+ *
+ * @param threshold M: a weight is an outlier if its score exceeds M times the block's mean
+ * @param lambda λ, half the width of the range of sparsities
+ */
+public record Owl(double threshold, double lambda) implements SparsityAllocator {
+  public Owl {
+    if (!(threshold > 0 && threshold < Double.POSITIVE_INFINITY)) {
+      throw new IllegalArgumentException(
+          "Cannot use --outlier-threshold " + threshold + ": it must be a positive number");
+    }
+    if (!(lambda >= 0 && lambda < 0.5)) {
+      throw new IllegalArgumentException(
+          "Cannot use --lambda "
+              + lambda
+              + ": it must be in [0, 0.5), since sparsities 2 lambda apart must all lie in [0, 1)");
+    }
+  }
+
+  @Override
+  public String name() {
+    return "owl";
+  }
+
+  @Override
+  public boolean needsOutlierRatios() {
+    return true;
+  }
+
+  @Override
+  public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
+    double[] ratios =
+        profiles.stream().mapToDouble(profile -> profile.outlierRatio(threshold)).toArray();
+    List<Long> weights = profiles.stream().map(LayerProfile::weights).toList();
+    double min = Double.POSITIVE_INFINITY;
+    double max = Double.NEGATIVE_INFINITY;
+    for (double ratio : ratios) {
+      min = Math.min(min, ratio);
+      max = Math.max(max, ratio);
+    }
+    if (max == min) {
+      String why =
+          ratios.length == 1
+              ? "there is only one block"
+              : "all blocks have the same outlier ratio, " + min + " %";
+      return new SparsityAllocation(
+          target,
+          Collections.nCopies(ratios.length, target),
+          weights,
+          List.of(
+              "OWL cannot tell the blocks apart ("
+                  + why
+                  + " at threshold "
+                  + threshold
+                  + "): all get the target sparsity"));
+    }
+    double scale =
+        1 / (max - min) * lambda * 2; // the published order of operations, so that bits agree
+    double sum = 0;
+    double[] keep = new double[ratios.length];
+    for (int i = 0; i < ratios.length; i++) {
+      keep[i] = (ratios[i] - min) * scale;
+      sum += keep[i];
+    }
+    double mean = sum / ratios.length;
+    List<Double> sparsities = new ArrayList<>();
+    for (double x : keep) {
+      sparsities.add(1 - (x - mean + (1 - target)));
+    }
+    requireInRange(sparsities, target, mean);
+    List<String> warnings = new ArrayList<>();
+    double low = Collections.min(sparsities);
+    double high = Collections.max(sparsities);
+    if (lambda > 0 && (low < target - lambda - 1e-12 || high > target + lambda + 1e-12)) {
+      warnings.add(
+          String.format(
+              java.util.Locale.ROOT,
+              "sparsities lie in [%.4f, %.4f], 2 lambda wide as published, but not centred on %s",
+              low,
+              high,
+              target));
+    }
+    SparsityAllocation allocation = new SparsityAllocation(target, sparsities, weights, warnings);
+    if (Math.abs(allocation.weightedMean() - target) > 1e-3) {
+      warnings.add(
+          String.format(
+              java.util.Locale.ROOT,
+              "blocks differ in size: the plain mean of their sparsities is %s, but %.4f of all weights will go",
+              target,
+              allocation.weightedMean()));
+      return new SparsityAllocation(target, sparsities, weights, warnings);
+    }
+    return allocation;
+  }
+
+  private void requireInRange(List<Double> sparsities, double target, double mean) {
+    for (int i = 0; i < sparsities.size(); i++) {
+      double sparsity = sparsities.get(i);
+      if (!(sparsity >= 0 && sparsity < 1)) {
+        // s_max = S + λ·u and s_min = S − λ·(2 − u) with u = mean(x) / λ
+        double u = mean / lambda;
+        double limit = Math.min((1 - target) / u, target / (2 - u));
+        throw new IllegalArgumentException(
+            String.format(
+                java.util.Locale.ROOT,
+                "Cannot allocate sparsity %s over %d blocks with --lambda %s: block %d would get %.4f, outside [0, 1); use a --lambda"
+                    + " below %.4f",
+                target,
+                sparsities.size(),
+                lambda,
+                i,
+                sparsity,
+                limit));
+      }
+    }
+  }
+}

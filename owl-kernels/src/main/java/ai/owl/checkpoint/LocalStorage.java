@@ -1,0 +1,179 @@
+package ai.owl.checkpoint;
+
+import java.io.EOFException;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.net.URI;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.List;
+import java.util.UUID;
+import java.util.stream.Stream;
+
+/** Files of this machine, by path or {@code file:} URI. */
+public final class LocalStorage implements Storage {
+  @Override
+  public Reader open(String location) throws IOException {
+    Path path = path(location);
+    if (Files.isDirectory(path)) {
+      throw new FileNotFoundException(location + " is a folder");
+    }
+    FileChannel channel;
+    try {
+      channel = FileChannel.open(path, StandardOpenOption.READ);
+    } catch (NoSuchFileException e) {
+      throw new FileNotFoundException(location + " does not exist");
+    }
+    long size = channel.size();
+    return new Reader() {
+      @Override
+      public long size() {
+        return size;
+      }
+
+      @Override
+      public void read(long position, byte[] target, int offset, int length) throws IOException {
+        ByteBuffer buffer = ByteBuffer.wrap(target, offset, length);
+        while (buffer.hasRemaining()) {
+          if (channel.read(buffer, position + buffer.position() - offset) < 0) {
+            throw new EOFException(location + " ends before byte " + (position + length));
+          }
+        }
+      }
+
+      @Override
+      public void close() throws IOException {
+        channel.close();
+      }
+    };
+  }
+
+  @Override
+  public FileStream create(String location) throws IOException {
+    Path target = path(location);
+    if (target.getParent() != null) {
+      Files.createDirectories(target.getParent());
+    }
+    // Written beside the target and moved over it: a reader never meets a file that is still
+    // growing.
+    Path part =
+        target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".part");
+    FileChannel channel =
+        FileChannel.open(part, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+    OutputStream out = Channels.newOutputStream(channel);
+    return new FileStream() {
+      private boolean ended;
+
+      @Override
+      public void write(int b) throws IOException {
+        out.write(b);
+      }
+
+      @Override
+      public void write(byte[] bytes, int offset, int length) throws IOException {
+        out.write(bytes, offset, length);
+      }
+
+      @Override
+      public void close() throws IOException {
+        if (ended) {
+          return;
+        }
+        ended = true;
+        try {
+          channel.force(true);
+          channel.close();
+          Files.move(
+              part, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        } catch (IOException e) {
+          discard();
+          throw e;
+        }
+      }
+
+      @Override
+      public void abort() {
+        ended = true;
+        discard();
+      }
+
+      private void discard() {
+        try {
+          channel.close();
+          Files.deleteIfExists(part);
+        } catch (IOException ignored) {
+          // Best effort: the leftover's name begins with a dot and ends in .part, so nothing takes
+          // it for a file of the model.
+        }
+      }
+    };
+  }
+
+  @Override
+  public List<String> list(String folder) throws IOException {
+    Path path = path(folder);
+    if (!Files.isDirectory(path)) {
+      return List.of();
+    }
+    try (Stream<Path> entries = Files.list(path)) {
+      return entries.map(entry -> entry.getFileName().toString()).sorted().toList();
+    }
+  }
+
+  @Override
+  public boolean exists(String location) throws IOException {
+    Path path = path(location);
+    return Files.isDirectory(path) ? !list(location).isEmpty() : Files.exists(path);
+  }
+
+  @Override
+  public boolean isFolder(String location) {
+    return Files.isDirectory(path(location));
+  }
+
+  @Override
+  public void delete(String location) throws IOException {
+    Path path = path(location);
+    if (!Files.isDirectory(path)) {
+      Files.deleteIfExists(path);
+      return;
+    }
+    Files.walkFileTree(
+        path,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
+              throws IOException {
+            Files.deleteIfExists(file);
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult postVisitDirectory(Path folder, IOException failure)
+              throws IOException {
+            try {
+              Files.deleteIfExists(folder);
+            } catch (DirectoryNotEmptyException stillUsed) {
+              throw new IOException(
+                  "Cannot delete " + folder + ": something writes into it", stillUsed);
+            }
+            return FileVisitResult.CONTINUE;
+          }
+        });
+  }
+
+  private static Path path(String location) {
+    return location.startsWith("file:") ? Path.of(URI.create(location)) : Path.of(location);
+  }
+}

@@ -1,0 +1,109 @@
+package ai.owl.kernel;
+
+import ai.owl.tensor.Matrix;
+
+/**
+ * Causal softmax attention with grouped queries: {@code out_h = softmax(q_h · k_gᵀ / sqrt(d) +
+ * mask) · v_g}, where head h shares the key and value head {@code g = h / (heads / keyValueHeads)}.
+ *
+ * <p>Works head by head on blocks of query rows, straight on the interleaved layout the linear
+ * layers leave, so that no tensor of heads × tokens × tokens is ever made.
+ *
+ * @param heads number of query heads
+ * @param keyValueHeads number of key and value heads, a divisor of {@code heads}
+ * @param headDim width d of a head
+ * @param window how many positions, its own included, a token sees; 0 for all before it
+ */
+public record CausalAttention(int heads, int keyValueHeads, int headDim, int window) {
+  /**
+   * Query rows worked on together: enough for an efficient product, small enough for the scores to
+   * stay in cache.
+   */
+  private static final int ROWS = 128;
+
+  /** A scratch matrix for the scores of sequences of up to {@code tokens} tokens. */
+  public static Matrix scores(int tokens) {
+    return new Matrix(Math.min(ROWS, tokens), tokens);
+  }
+
+  /**
+   * @param q (tokens, heads · d), rotated
+   * @param k (tokens, keyValueHeads · d), rotated
+   * @param v (tokens, keyValueHeads · d)
+   * @param scores scratch from {@link #scores}
+   * @param out (tokens, heads · d)
+   */
+  public void apply(Matrix q, Matrix k, Matrix v, Matrix scores, Matrix out) {
+    int tokens = (int) q.rows();
+    float scale = (float) (1 / Math.sqrt(headDim));
+    float[] row = new float[scores.cols()];
+    for (int head = 0; head < heads; head++) {
+      int column = head * headDim;
+      int group = head / (heads / keyValueHeads) * headDim;
+      for (int first = 0; first < tokens; first += ROWS) {
+        int end = Math.min(tokens, first + ROWS); // keys up to the block's last query
+        int start = window == 0 ? 0 : Math.max(0, first - window + 1);
+        int queries = end - first;
+        int keys = end - start;
+        Blas.gemm(
+            false,
+            true,
+            queries,
+            keys,
+            headDim,
+            scale,
+            q.pointer(first, column),
+            q.cols(),
+            k.pointer(start, group),
+            k.cols(),
+            0f,
+            scores.pointer(0, 0),
+            scores.cols());
+        for (int i = 0; i < queries; i++) {
+          int position = first + i;
+          int from = window == 0 ? 0 : Math.max(0, position - window + 1) - start;
+          int to = position + 1 - start;
+          scores.copyTo(i, 0, row, 0, keys);
+          softmax(row, from, to, keys);
+          scores.copyFrom(i, 0, row, 0, keys);
+        }
+        Blas.gemm(
+            false,
+            false,
+            queries,
+            headDim,
+            keys,
+            1f,
+            scores.pointer(0, 0),
+            scores.cols(),
+            v.pointer(start, group),
+            v.cols(),
+            0f,
+            out.pointer(first, column),
+            out.cols());
+      }
+    }
+  }
+
+  /**
+   * Softmax of {@code row[from..to)}; the rest of {@code row[0..length)} is masked and becomes 0.
+   */
+  static void softmax(float[] row, int from, int to, int length) {
+    float max = Float.NEGATIVE_INFINITY;
+    for (int j = from; j < to; j++) {
+      max = Math.max(max, row[j]);
+    }
+    double sum = 0;
+    for (int j = from; j < to; j++) {
+      float e = (float) Math.exp(row[j] - max);
+      row[j] = e;
+      sum += e;
+    }
+    float scale = (float) (1 / sum);
+    for (int j = from; j < to; j++) {
+      row[j] *= scale;
+    }
+    java.util.Arrays.fill(row, 0, from, 0f);
+    java.util.Arrays.fill(row, to, length, 0f);
+  }
+}

@@ -1,0 +1,172 @@
+package ai.owl.kernel;
+
+import ai.owl.tensor.Matrix;
+
+/**
+ * Sets the weights with the smallest scores to zero. A score is never negative, so its float32 bits
+ * order as integers do, and selection works on those.
+ */
+public final class SmallestWeights {
+  private static final int TOP_SHIFT =
+      20; // the upper 11 of 31 bits: exponent and first three bits of the mantissa
+  private static final int TOP_BUCKETS = 1 << (31 - TOP_SHIFT);
+  private static final int HALF_SHIFT = 15;
+
+  private SmallestWeights() {}
+
+  /**
+   * In each row, zeroes the {@code count} weights with the smallest {@code |W_ij| · norm_j}; of
+   * equal scores the lower column goes first. The same weights a stable ascending sort of the row
+   * would put in front.
+   *
+   * @param weight (out_features, in_features), changed
+   * @param norms (in_features)
+   * @param count weights to remove from each row, at most in_features
+   */
+  public static void zeroInRows(Matrix weight, float[] norms, int count) {
+    if (count == 0) {
+      return;
+    }
+    int cols = weight.cols();
+    float[] row = new float[cols];
+    int[] keys = new int[cols];
+    int[] scratch = new int[cols];
+    int[] histogram = new int[TOP_BUCKETS];
+    for (long r = 0; r < weight.rows(); r++) {
+      weight.row(r, row);
+      for (int j = 0; j < cols; j++) {
+        keys[j] = Float.floatToRawIntBits(Math.abs(row[j]) * norms[j]);
+      }
+      int threshold = select(keys, cols, count - 1, scratch, histogram);
+      int ties = count;
+      for (int j = 0; j < cols; j++) {
+        if (keys[j] < threshold) {
+          row[j] = 0f;
+          ties--;
+        }
+      }
+      for (int j = 0; ties > 0; j++) {
+        if (keys[j] == threshold) {
+          row[j] = 0f;
+          ties--;
+        }
+      }
+      weight.setRow(r, row);
+    }
+  }
+
+  /**
+   * Zeroes every weight whose magnitude is at most the one with the given rank in the whole matrix,
+   * that one and all its equals included.
+   *
+   * @param weight changed
+   * @param rank 0-based rank in the ascending order of |W|, below {@code weight.size()}
+   */
+  public static void zeroUpToRank(Matrix weight, long rank) {
+    int threshold = magnitudeBits(weight, rank);
+    float[] row = new float[weight.cols()];
+    for (long r = 0; r < weight.rows(); r++) {
+      weight.row(r, row);
+      for (int j = 0; j < row.length; j++) {
+        if ((Float.floatToRawIntBits(row[j]) & 0x7fffffff) <= threshold) {
+          row[j] = 0f;
+        }
+      }
+      weight.setRow(r, row);
+    }
+  }
+
+  /**
+   * The bits of the magnitude with the given rank, in two passes over the matrix and memory that
+   * does not depend on its size.
+   */
+  private static int magnitudeBits(Matrix weight, long rank) {
+    float[] row = new float[weight.cols()];
+    long[] upper = new long[1 << 16];
+    for (long r = 0; r < weight.rows(); r++) {
+      weight.row(r, row);
+      for (float value : row) {
+        upper[(Float.floatToRawIntBits(value) & 0x7fffffff) >>> HALF_SHIFT]++;
+      }
+    }
+    long left = rank;
+    int high = 0;
+    while (left >= upper[high]) {
+      left -= upper[high++];
+    }
+    long[] lower = new long[1 << HALF_SHIFT];
+    for (long r = 0; r < weight.rows(); r++) {
+      weight.row(r, row);
+      for (float value : row) {
+        int bits = Float.floatToRawIntBits(value) & 0x7fffffff;
+        if (bits >>> HALF_SHIFT == high) {
+          lower[bits & (1 << HALF_SHIFT) - 1]++;
+        }
+      }
+    }
+    int low = 0;
+    while (left >= lower[low]) {
+      left -= lower[low++];
+    }
+    return high << HALF_SHIFT | low;
+  }
+
+  /**
+   * The key with the given rank: a histogram of the upper bits, then quickselect among the few that
+   * share them.
+   */
+  static int select(int[] keys, int length, int rank, int[] scratch, int[] histogram) {
+    java.util.Arrays.fill(histogram, 0);
+    for (int j = 0; j < length; j++) {
+      histogram[keys[j] >>> TOP_SHIFT]++;
+    }
+    int left = rank;
+    int bucket = 0;
+    while (left >= histogram[bucket]) {
+      left -= histogram[bucket++];
+    }
+    int size = 0;
+    for (int j = 0; j < length; j++) {
+      if (keys[j] >>> TOP_SHIFT == bucket) {
+        scratch[size++] = keys[j];
+      }
+    }
+    return quickselect(scratch, size, left);
+  }
+
+  /** Hoare's selection with the median of three as pivot; reorders {@code keys}. */
+  private static int quickselect(int[] keys, int length, int rank) {
+    int low = 0;
+    int high = length - 1;
+    while (low < high) {
+      int middle = low + high >>> 1;
+      int pivot =
+          Math.max(
+              Math.min(keys[low], keys[high]),
+              Math.min(Math.max(keys[low], keys[high]), keys[middle]));
+      int i = low;
+      int j = high;
+      while (i <= j) {
+        while (keys[i] < pivot) {
+          i++;
+        }
+        while (keys[j] > pivot) {
+          j--;
+        }
+        if (i <= j) {
+          int swap = keys[i];
+          keys[i++] = keys[j];
+          keys[j--] = swap;
+        }
+      }
+      if (rank <= j) {
+        high = j;
+      } else if (rank >= i) {
+        low = i;
+      } else {
+        return pivot;
+      }
+    }
+    return keys[low];
+  }
+}

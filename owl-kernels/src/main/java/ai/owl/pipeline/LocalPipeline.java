@@ -1,0 +1,197 @@
+package ai.owl.pipeline;
+
+import ai.owl.allocation.LayerProfile;
+import ai.owl.allocation.OutlierRatio;
+import ai.owl.allocation.SparsityAllocation;
+import ai.owl.calibration.BlockStatistics;
+import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.ShardReceipt;
+import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorReader;
+import ai.owl.evaluation.Perplexity;
+import ai.owl.evaluation.PerplexityEvaluator;
+import ai.owl.model.ActivationObserver;
+import ai.owl.model.BlockLayout;
+import ai.owl.model.DecoderBlock;
+import ai.owl.model.ForwardBuffers;
+import ai.owl.model.ModelLayout;
+import ai.owl.model.TokenEmbedding;
+import ai.owl.pruning.BlockPruner;
+import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.tensor.Matrix;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The whole method in one process: what the Spark pipeline distributes, in the order in which it
+ * happens. Holds one block and the hidden states of all sequences in memory.
+ */
+public final class LocalPipeline {
+  private final Storage storage;
+  private final Progress progress;
+
+  public LocalPipeline(Storage storage, Progress progress) {
+    this.storage = storage;
+    this.progress = progress;
+  }
+
+  /**
+   * Prunes a checkpoint.
+   *
+   * @param calibration the sequences that activations are measured on; may be empty if {@link
+   *     PruneOptions#needsCalibration} is false
+   * @param evaluation windows to measure perplexity on before and after, if any
+   */
+  public PruneReport prune(
+      PruneOptions options,
+      Optional<TokenSequences> calibration,
+      Optional<TokenSequences> evaluation)
+      throws IOException {
+    PruneRun run = PruneRun.plan(storage, options, calibration, evaluation, progress);
+    StageClock clock = run.clock();
+    ModelLayout model = run.model();
+    OutputCheckpoint output = run.begin();
+    try (TensorReader reader = new TensorReader(storage)) {
+      List<BlockStatistics> dense = new ArrayList<>();
+      List<LayerProfile> profiles = run.profilesWithoutOutliers();
+      if (options.needsDensePass()) {
+        clock.begin(PruneRun.CALIBRATE, model.blocks().size());
+        profiles.clear();
+        densePass(run, reader, dense, profiles);
+      }
+      SparsityAllocation allocation = run.allocate(profiles);
+      List<ShardReceipt> receipts = new ArrayList<>();
+      List<List<PrunedLinear>> linears = new ArrayList<>();
+      clock.begin(PruneRun.PRUNE, model.blocks().size());
+      if (options.needsSequentialPass()) {
+        sequentialPass(run, reader, dense, allocation, output, receipts, linears);
+      } else {
+        for (BlockLayout layout : model.blocks()) {
+          try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
+            BlockStatistics statistics =
+                options.pruner().needsStatistics()
+                    ? dense.get(layout.index())
+                    : new BlockStatistics();
+            linears.add(
+                BlockPruner.prune(
+                    block, options.pruner(), statistics, allocation.sparsity(layout.index())));
+            receipts.add(BlockShard.write(storage, output.blockShard(layout.index()), block));
+          }
+          clock.step("block " + layout.index());
+        }
+      }
+      clock.begin(PruneRun.COMMIT, 1);
+      receipts.add(output.writeOutside());
+      output.commit(receipts);
+      PruneReport report = run.report(profiles, allocation, linears);
+      return run.finish(report, location -> evaluate(location, evaluation.orElseThrow(), clock));
+    } catch (IOException | RuntimeException | Error e) {
+      output.abort();
+      throw e;
+    }
+  }
+
+  /** Statistics and outliers of every block of the dense model. */
+  private void densePass(
+      PruneRun run,
+      TensorReader reader,
+      List<BlockStatistics> statistics,
+      List<LayerProfile> profiles)
+      throws IOException {
+    ModelLayout model = run.model();
+    List<Matrix> hidden = TokenEmbedding.embed(model, run.calibration().sequences(), reader);
+    try (ForwardBuffers buffers = new ForwardBuffers(model.config())) {
+      for (BlockLayout layout : model.blocks()) {
+        try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
+          BlockStatistics merged = new BlockStatistics();
+          for (Matrix states : hidden) {
+            BlockStatistics slice = new BlockStatistics();
+            if (run.isLast(layout)) {
+              block.observe(states, buffers, slice);
+            } else {
+              block.advance(states, buffers, slice);
+            }
+            merged.merge(slice);
+          }
+          merged.requireFinite(layout.index());
+          statistics.add(merged);
+          profiles.add(
+              run.options().allocator().needsOutlierRatios()
+                  ? OutlierRatio.profile(block, merged, run.thresholds())
+                  : LayerProfile.ofSize(layout.index(), layout.prunableWeights()));
+        }
+        run.clock().step("block " + layout.index());
+      }
+    } finally {
+      hidden.forEach(Matrix::close);
+    }
+  }
+
+  /**
+   * The published order: observe the dense block on what the pruned ones before it made, prune it,
+   * run the sequences through it.
+   */
+  private void sequentialPass(
+      PruneRun run,
+      TensorReader reader,
+      List<BlockStatistics> dense,
+      SparsityAllocation allocation,
+      OutputCheckpoint output,
+      List<ShardReceipt> receipts,
+      List<List<PrunedLinear>> linears)
+      throws IOException {
+    ModelLayout model = run.model();
+    List<Matrix> hidden = TokenEmbedding.embed(model, run.calibration().sequences(), reader);
+    try (ForwardBuffers buffers = new ForwardBuffers(model.config())) {
+      for (BlockLayout layout : model.blocks()) {
+        int index = layout.index();
+        try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
+          BlockStatistics merged = new BlockStatistics();
+          if (index == 0 && !dense.isEmpty()) {
+            merged =
+                dense.get(0); // nothing is pruned before the first block: its inputs are the dense
+            // model's
+          } else {
+            for (Matrix states : hidden) {
+              BlockStatistics slice = new BlockStatistics();
+              block.observe(states, buffers, slice);
+              merged.merge(slice);
+            }
+            merged.requireFinite(index);
+          }
+          linears.add(
+              BlockPruner.prune(block, run.options().pruner(), merged, allocation.sparsity(index)));
+          receipts.add(BlockShard.write(storage, output.blockShard(index), block));
+          if (!run.isLast(layout)) {
+            for (Matrix states : hidden) {
+              block.advance(states, buffers, ActivationObserver.NONE);
+            }
+          }
+        }
+        run.clock().step("block " + index);
+      }
+    } finally {
+      hidden.forEach(Matrix::close);
+    }
+  }
+
+  /** The perplexity of any checkpoint. */
+  public Perplexity evaluate(String location, TokenSequences windows) throws IOException {
+    StageClock clock = new StageClock(progress);
+    return evaluate(location, windows, clock);
+  }
+
+  private Perplexity evaluate(String location, TokenSequences windows, StageClock clock)
+      throws IOException {
+    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    PruneRun.requireUsable(windows, model, "evaluation");
+    clock.begin(PruneRun.EVALUATE, model.blocks().size());
+    try (TensorReader reader = new TensorReader(storage)) {
+      return PerplexityEvaluator.evaluate(
+          model, windows, reader, block -> clock.step("block " + block));
+    }
+  }
+}

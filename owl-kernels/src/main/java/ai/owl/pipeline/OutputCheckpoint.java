@@ -1,0 +1,228 @@
+package ai.owl.pipeline;
+
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.SafetensorsWriter;
+import ai.owl.checkpoint.ShardReceipt;
+import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorReader;
+import ai.owl.checkpoint.TensorRef;
+import ai.owl.model.ModelLayout;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+
+/**
+ * The checkpoint a run writes: one shard a block, one for all that lies outside of the blocks, the
+ * input's other files, and the index, which is written last and is the commit. Without the index no
+ * reader takes the folder for a model.
+ *
+ * <p>Shards have fixed names. Every attempt at a shard writes the same bytes, and storage publishes
+ * a file whole or not at all, so a task that is tried twice, or runs twice at once, leaves what it
+ * would have left alone; and the folder does not depend on how often anything was tried.
+ *
+ * <p>Driver side: {@link #begin}, then shards by whoever, then {@link #commit} once with all
+ * receipts, or {@link #abort}.
+ */
+public final class OutputCheckpoint {
+  private static final String INDEX = "model.safetensors.index.json";
+
+  private final Storage storage;
+  private final Checkpoint input;
+  private final ModelLayout model;
+  private final String folder;
+  private final String mark;
+  private boolean committing;
+
+  private OutputCheckpoint(
+      Storage storage, Checkpoint input, ModelLayout model, String folder, String mark) {
+    this.storage = storage;
+    this.input = input;
+    this.model = model;
+    this.folder = folder;
+    this.mark = mark;
+  }
+
+  /** Where a run keeps what is not part of the checkpoint. */
+  static String workFolder(String output) {
+    return Storage.resolve(output, "_owl");
+  }
+
+  /**
+   * Claims the output folder: refuses one that is in use, or takes its index away first if it may
+   * be overwritten, and finds out whether it can be written to before hours are spent.
+   *
+   * @throws IllegalArgumentException if the folder is the input, or is not empty and may not be
+   *     overwritten
+   */
+  static OutputCheckpoint begin(
+      Storage storage,
+      PruneOptions options,
+      Checkpoint input,
+      ModelLayout model,
+      String fingerprint)
+      throws IOException {
+    String output = options.output();
+    if (stripped(output).equals(stripped(options.model()))) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + output
+              + ": it is the model that is to be pruned; give another --output");
+    }
+    if (storage.exists(output)) {
+      if (!storage.isFolder(output)) {
+        throw new IllegalArgumentException(
+            "Cannot write to " + output + ": it is a file; --output must be a folder");
+      }
+      if (!options.overwrite()) {
+        throw new IllegalArgumentException(
+            "Cannot write to "
+                + output
+                + ": there is something in it; give --overwrite to replace it, or another --output");
+      }
+      // The index first: from here on nothing in the folder looks whole.
+      storage.delete(Storage.resolve(output, INDEX));
+      for (String name : storage.list(output)) {
+        if (name.endsWith(".safetensors")) {
+          storage.delete(Storage.resolve(output, name));
+        }
+      }
+      storage.delete(workFolder(output));
+    }
+    String mark = Storage.resolve(workFolder(output), fingerprint + ".started");
+    storage.writeAll(mark, new byte[0]);
+    return new OutputCheckpoint(storage, input, model, output, mark);
+  }
+
+  private static String stripped(String location) {
+    return location.replaceFirst("^file:(//)?", "").replaceAll("/+$", "");
+  }
+
+  /** Location of the shard of a block. */
+  public String blockShard(int block) {
+    return Storage.resolve(folder, shardName(block + 1));
+  }
+
+  private String shardName(int number) {
+    return String.format(
+        Locale.ROOT, "model-%05d-of-%05d.safetensors", number + 1, model.blocks().size() + 1);
+  }
+
+  /** Copies the tensors that belong to no block into a shard of their own, byte for byte. */
+  public ShardReceipt writeOutside() throws IOException {
+    return writeOutside(storage, Storage.resolve(folder, shardName(0)), model.outside());
+  }
+
+  /** Location of the shard with everything outside of the blocks. */
+  public String outsideShard() {
+    return Storage.resolve(folder, shardName(0));
+  }
+
+  /** Like {@link #writeOutside()}, for a task on another machine. */
+  public static ShardReceipt writeOutside(Storage storage, String location, List<TensorRef> tensors)
+      throws IOException {
+    try (TensorReader reader = new TensorReader(storage)) {
+      List<SafetensorsWriter.Entry> entries = new ArrayList<>();
+      for (TensorRef tensor : tensors) {
+        entries.add(SafetensorsWriter.Entry.copy(tensor, reader));
+      }
+      return SafetensorsWriter.write(storage, location, entries);
+    }
+  }
+
+  /**
+   * Publishes the checkpoint.
+   *
+   * @param receipts of all shards, in any order
+   * @throws IllegalStateException if they do not hold every tensor of the input exactly once
+   */
+  public void commit(List<ShardReceipt> receipts) throws IOException {
+    Map<String, String> weightMap = new TreeMap<>();
+    long bytes = 0;
+    for (ShardReceipt receipt : receipts) {
+      bytes += receipt.dataBytes();
+      for (String tensor : receipt.tensors()) {
+        if (weightMap.put(tensor, receipt.file()) != null) {
+          throw new IllegalStateException(
+              "Cannot commit " + folder + ": " + tensor + " was written twice");
+        }
+      }
+    }
+    Set<String> expected = input.tensors().keySet();
+    if (!weightMap.keySet().equals(expected)) {
+      throw new IllegalStateException(
+          "Cannot commit "
+              + folder
+              + ": "
+              + weightMap.size()
+              + " tensors were written, the input has "
+              + expected.size());
+    }
+    for (String name : input.sidecars()) {
+      copy(Storage.resolve(input.folder(), name), Storage.resolve(folder, name));
+    }
+    ObjectNode index = JsonNodeFactory.instance.objectNode();
+    index.putObject("metadata").put("total_size", bytes);
+    ObjectNode map = index.putObject("weight_map");
+    weightMap.forEach(map::put);
+    committing = true;
+    storage.writeAll(
+        Storage.resolve(folder, INDEX),
+        (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)); // the commit
+    storage.delete(mark);
+  }
+
+  private void copy(String from, String to) throws IOException {
+    try (Storage.Reader reader = storage.open(from)) {
+      Storage.FileStream out = storage.create(to);
+      try {
+        copy(reader, out);
+      } catch (IOException | RuntimeException e) {
+        out.abort();
+        throw e;
+      }
+      out.close();
+    }
+  }
+
+  private static void copy(Storage.Reader reader, OutputStream out) throws IOException {
+    byte[] buffer = new byte[1 << 20];
+    for (long at = 0; at < reader.size(); ) {
+      int length = (int) Math.min(buffer.length, reader.size() - at);
+      reader.read(at, buffer, 0, length);
+      out.write(buffer, 0, length);
+      at += length;
+    }
+  }
+
+  /**
+   * Takes away what this run wrote, as far as that is possible. Once the index is being written,
+   * nothing is touched any more: the checkpoint may be whole.
+   */
+  public void abort() {
+    if (committing) {
+      return;
+    }
+    try {
+      for (int shard = 0; shard <= model.blocks().size(); shard++) {
+        storage.delete(Storage.resolve(folder, shardName(shard)));
+      }
+      for (String name : input.sidecars()) {
+        storage.delete(Storage.resolve(folder, name));
+      }
+      storage.delete(workFolder(folder));
+      if (storage.isFolder(folder) && storage.list(folder).isEmpty()) {
+        storage.delete(folder);
+      }
+    } catch (IOException ignored) {
+      // Best effort: without an index, what is left is no checkpoint.
+    }
+  }
+}

@@ -1,0 +1,188 @@
+package ai.owl.pipeline;
+
+import ai.owl.allocation.LayerProfile;
+import ai.owl.allocation.Owl;
+import ai.owl.allocation.SparsityAllocation;
+import ai.owl.evaluation.Perplexity;
+import ai.owl.model.ModelLayout;
+import ai.owl.pruning.BlockPruner.PrunedLinear;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * What a run did.
+ *
+ * @param fingerprint identifies input, options and tokens
+ * @param architecture the model's class
+ * @param sequences number of calibration sequences, 0 if none were needed
+ * @param tokens calibration tokens
+ * @param blocks in order
+ * @param dense perplexity before, if asked for
+ * @param pruned perplexity after, if asked for
+ * @param seconds by stage
+ * @param warnings what the user should know
+ */
+public record PruneReport(
+    PruneOptions options,
+    String fingerprint,
+    String architecture,
+    int sequences,
+    long tokens,
+    List<Block> blocks,
+    Optional<Perplexity> dense,
+    Optional<Perplexity> pruned,
+    Map<String, Double> seconds,
+    List<String> warnings) {
+
+  /**
+   * What became of one block.
+   *
+   * @param profile its outlier counts; without any if the allocation did not need them
+   * @param sparsity the share of its weights that was to go
+   */
+  public record Block(LayerProfile profile, double sparsity, List<PrunedLinear> linears) {
+    public long weights() {
+      return linears.stream().mapToLong(PrunedLinear::weights).sum();
+    }
+
+    public long zeros() {
+      return linears.stream().mapToLong(PrunedLinear::zeros).sum();
+    }
+
+    public double reached() {
+      return (double) zeros() / weights();
+    }
+  }
+
+  static PruneReport of(
+      PruneOptions options,
+      String fingerprint,
+      ModelLayout model,
+      int sequences,
+      long tokens,
+      List<LayerProfile> profiles,
+      SparsityAllocation allocation,
+      List<List<PrunedLinear>> linears) {
+    List<Block> blocks = new ArrayList<>();
+    for (int i = 0; i < linears.size(); i++) {
+      blocks.add(new Block(profiles.get(i), allocation.sparsity(i), linears.get(i)));
+    }
+    return new PruneReport(
+        options,
+        fingerprint,
+        model.config().architecture().className(),
+        sequences,
+        tokens,
+        List.copyOf(blocks),
+        Optional.empty(),
+        Optional.empty(),
+        Map.of(),
+        allocation.warnings());
+  }
+
+  PruneReport with(
+      Optional<Perplexity> denseValue,
+      Optional<Perplexity> prunedValue,
+      Map<String, Double> times) {
+    return new PruneReport(
+        options,
+        fingerprint,
+        architecture,
+        sequences,
+        tokens,
+        blocks,
+        denseValue,
+        prunedValue,
+        times,
+        warnings);
+  }
+
+  public long weights() {
+    return blocks.stream().mapToLong(Block::weights).sum();
+  }
+
+  public long zeros() {
+    return blocks.stream().mapToLong(Block::zeros).sum();
+  }
+
+  /** The share of all prunable weights that is zero now. */
+  public double reached() {
+    return (double) zeros() / weights();
+  }
+
+  /**
+   * The block's outlier ratio in percent, at the threshold the allocation used; empty if it used
+   * none.
+   */
+  public Optional<Double> outlierRatio(Block block) {
+    return options.allocator() instanceof Owl owl
+        ? Optional.of(block.profile().outlierRatio(owl.threshold()))
+        : Optional.empty();
+  }
+
+  /**
+   * All of it as JSON. Ratios are fractions, but outlier ratios are percentages, as in the paper.
+   */
+  public ObjectNode toJson() {
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    json.put("fingerprint", fingerprint);
+    ObjectNode asked = json.putObject("options");
+    asked.put("model", options.model());
+    asked.put("output", options.output());
+    asked.put("sparsity", options.sparsity());
+    asked.put("metric", options.pruner().name());
+    asked.put("allocation", options.allocator().name());
+    if (options.allocator() instanceof Owl owl) {
+      asked.put("outlierThreshold", owl.threshold());
+      asked.put("lambda", owl.lambda());
+    }
+    asked.put("propagation", options.propagation().label());
+    json.put("architecture", architecture);
+    json.putObject("calibration").put("sequences", sequences).put("tokens", tokens);
+    if (dense.isPresent() || pruned.isPresent()) {
+      ObjectNode perplexity = json.putObject("perplexity");
+      dense.ifPresent(value -> perplexity.put("dense", value.value()));
+      pruned.ifPresent(value -> perplexity.put("pruned", value.value()));
+      dense.or(() -> pruned).ifPresent(value -> perplexity.put("windows", value.windows()));
+    }
+    json.putObject("sparsity").put("target", options.sparsity()).put("reached", reached());
+    json.putObject("weights").put("total", weights()).put("removed", zeros());
+    ArrayNode entries = json.putArray("blocks");
+    for (Block block : blocks) {
+      ObjectNode entry = entries.addObject();
+      entry.put("index", block.profile().block());
+      outlierRatio(block)
+          .ifPresentOrElse(
+              ratio -> entry.put("outlierRatio", ratio), () -> entry.putNull("outlierRatio"));
+      ObjectNode ratios = entry.putObject("outlierRatios");
+      block
+          .profile()
+          .outliers()
+          .keySet()
+          .forEach(m -> ratios.put(m.toString(), block.profile().outlierRatio(m)));
+      entry.put("sparsity", block.sparsity());
+      entry.put("reached", block.reached());
+      entry.put("weights", block.weights());
+      entry.put("removed", block.zeros());
+      ArrayNode linears = entry.putArray("linears");
+      for (PrunedLinear linear : block.linears()) {
+        linears
+            .addObject()
+            .put("name", linear.name())
+            .put("weights", linear.weights())
+            .put("removed", linear.zeros())
+            .put("reached", (double) linear.zeros() / linear.weights());
+      }
+    }
+    ObjectNode times = json.putObject("seconds");
+    seconds.forEach(times::put);
+    ArrayNode notes = json.putArray("warnings");
+    warnings.forEach(notes::add);
+    return json;
+  }
+}

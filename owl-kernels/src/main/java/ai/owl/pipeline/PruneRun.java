@@ -1,0 +1,230 @@
+package ai.owl.pipeline;
+
+import ai.owl.allocation.LayerProfile;
+import ai.owl.allocation.Owl;
+import ai.owl.allocation.SparsityAllocation;
+import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.Storage;
+import ai.owl.evaluation.Perplexity;
+import ai.owl.model.BlockLayout;
+import ai.owl.model.ModelLayout;
+import ai.owl.pruning.BlockPruner.PrunedLinear;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Optional;
+import java.util.SortedSet;
+import java.util.TreeSet;
+
+/**
+ * What the two pipelines share of one run: everything that happens on the driver and touches no
+ * weight. Planning checks all that can be checked before work begins.
+ */
+public final class PruneRun {
+  public static final String CALIBRATE = "calibrate";
+  public static final String PROFILE = "profile";
+  public static final String ALLOCATE = "allocate";
+  public static final String PRUNE = "prune";
+  public static final String COMMIT = "commit";
+  public static final String EVALUATE = "evaluate";
+
+  /** Outliers are counted at the thresholds of the paper's grid too; one scan serves all. */
+  private static final List<Double> USUAL_THRESHOLDS = List.of(3.0, 5.0, 7.0, 10.0);
+
+  private final Storage storage;
+  private final PruneOptions options;
+  private final Checkpoint checkpoint;
+  private final ModelLayout model;
+  private final Optional<TokenSequences> calibration;
+  private final Optional<TokenSequences> evaluation;
+  private final StageClock clock;
+
+  private PruneRun(
+      Storage storage,
+      PruneOptions options,
+      Checkpoint checkpoint,
+      Optional<TokenSequences> calibration,
+      Optional<TokenSequences> evaluation,
+      StageClock clock) {
+    this.storage = storage;
+    this.options = options;
+    this.checkpoint = checkpoint;
+    this.model = ModelLayout.of(checkpoint);
+    this.calibration = calibration;
+    this.evaluation = evaluation;
+    this.clock = clock;
+  }
+
+  /** Opens the input and checks that run and input fit together. */
+  public static PruneRun plan(
+      Storage storage,
+      PruneOptions options,
+      Optional<TokenSequences> calibration,
+      Optional<TokenSequences> evaluation,
+      Progress progress)
+      throws IOException {
+    Checkpoint checkpoint = Checkpoint.open(storage, options.model());
+    PruneRun run =
+        new PruneRun(
+            storage, options, checkpoint, calibration, evaluation, new StageClock(progress));
+    if (options.needsCalibration()) {
+      if (calibration.isEmpty()) {
+        throw new IllegalArgumentException(
+            "Cannot prune with metric "
+                + options.pruner().name()
+                + " and allocation "
+                + options.allocator().name()
+                + " without calibration data: give --calibration");
+      }
+      requireUsable(calibration.get(), run.model, "calibration");
+      run.warnOfLength(calibration.get());
+    }
+    evaluation.ifPresent(windows -> requireUsable(windows, run.model, "evaluation"));
+    return run;
+  }
+
+  /**
+   * Refuses tokens that the model has no embedding for, and windows in which nothing is predicted.
+   */
+  public static void requireUsable(TokenSequences tokens, ModelLayout model, String role) {
+    tokens.requireVocabulary(model.config().vocabSize(), "the " + role + " tokens");
+    if (role.equals("evaluation")) {
+      for (int[] window : tokens.sequences()) {
+        if (window.length < 2) {
+          throw new IllegalArgumentException(
+              "Cannot evaluate on windows of "
+                  + window.length
+                  + " token: a prediction needs two; use a longer --length");
+        }
+      }
+    }
+  }
+
+  private void warnOfLength(TokenSequences tokens) {
+    int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);
+    if (longest > model.config().maxPositions()) {
+      clock.warn(
+          "sequences of "
+              + longest
+              + " tokens are longer than the "
+              + model.config().maxPositions()
+              + " positions the model was made for; consider --length");
+    }
+  }
+
+  public PruneOptions options() {
+    return options;
+  }
+
+  public ModelLayout model() {
+    return model;
+  }
+
+  public TokenSequences calibration() {
+    return calibration.orElseThrow();
+  }
+
+  public StageClock clock() {
+    return clock;
+  }
+
+  public boolean isLast(BlockLayout block) {
+    return block.index() == model.blocks().size() - 1;
+  }
+
+  /** The thresholds M to count outliers at. */
+  public SortedSet<Double> thresholds() {
+    SortedSet<Double> thresholds = new TreeSet<>(USUAL_THRESHOLDS);
+    if (options.allocator() instanceof Owl owl) {
+      thresholds.add(owl.threshold());
+    }
+    return thresholds;
+  }
+
+  /** What is known of the blocks before anything is measured: their sizes. */
+  public List<LayerProfile> profilesWithoutOutliers() {
+    List<LayerProfile> profiles = new ArrayList<>();
+    for (BlockLayout block : model.blocks()) {
+      profiles.add(LayerProfile.ofSize(block.index(), block.prunableWeights()));
+    }
+    return profiles;
+  }
+
+  /** Claims the output location; see {@link OutputCheckpoint#begin}. */
+  public OutputCheckpoint begin() throws IOException {
+    return OutputCheckpoint.begin(storage, options, checkpoint, model, fingerprint());
+  }
+
+  /** The global decision. */
+  public SparsityAllocation allocate(List<LayerProfile> profiles) {
+    clock.begin(ALLOCATE, 1);
+    SparsityAllocation allocation = options.allocator().allocate(profiles, options.sparsity());
+    allocation.warnings().forEach(clock::warn);
+    return allocation;
+  }
+
+  /** The report of a run whose checkpoint is written. */
+  public PruneReport report(
+      List<LayerProfile> profiles,
+      SparsityAllocation allocation,
+      List<List<PrunedLinear>> linears) {
+    return PruneReport.of(
+        options,
+        fingerprint(),
+        model,
+        calibration.map(TokenSequences::count).orElse(0),
+        calibration.map(TokenSequences::tokens).orElse(0L),
+        profiles,
+        allocation,
+        linears);
+  }
+
+  /** Measures a checkpoint. */
+  @FunctionalInterface
+  public interface Evaluation {
+    Perplexity of(String location) throws IOException;
+  }
+
+  /** Evaluates if that was asked for, and leaves the report beside the checkpoint. */
+  public PruneReport finish(PruneReport report, Evaluation perplexity) throws IOException {
+    Optional<Perplexity> dense = Optional.empty();
+    Optional<Perplexity> pruned = Optional.empty();
+    if (evaluation.isPresent()) {
+      dense = Optional.of(perplexity.of(options.model()));
+      pruned = Optional.of(perplexity.of(options.output()));
+    }
+    PruneReport whole = report.with(dense, pruned, clock.seconds());
+    storage.writeAll(
+        OutputCheckpoint.workFolder(options.output()) + "/report.json",
+        (whole.toJson().toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+    return whole;
+  }
+
+  /**
+   * Identifies what the output is made from: the input's headers, the options but for the
+   * locations, and the tokens.
+   */
+  public String fingerprint() {
+    String identity =
+        String.join(
+            "\n",
+            checkpoint.indexDigest(),
+            Double.toString(options.sparsity()),
+            options.pruner().toString(),
+            options.allocator().toString(),
+            options.needsSequentialPass() ? "sequential" : "dense",
+            options.needsCalibration() ? calibration().digest() : "");
+    try {
+      byte[] digest =
+          MessageDigest.getInstance("SHA-256").digest(identity.getBytes(StandardCharsets.UTF_8));
+      return HexFormat.of().formatHex(digest, 0, 16);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+}

@@ -1,0 +1,176 @@
+package ai.owl.tensor;
+
+import java.nio.FloatBuffer;
+import org.bytedeco.javacpp.FloatPointer;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * A row-major float32 matrix, {@code rows × cols}, in memory outside the Java heap, where native
+ * kernels work on it without a copy.
+ *
+ * <p>Mutable, and owned: whoever makes a matrix closes it. Rows are read and written in bulk
+ * through heap arrays ({@link #row}, {@link #setRow}); several threads may do so at once on
+ * different rows.
+ */
+public final class Matrix implements AutoCloseable {
+  static {
+    // JavaCPP would by default refuse more off-heap memory than -Xmx and, close to that, force
+    // garbage collections. Matrices are
+    // closed by their owners and sized by the block, so the limit would only be in the way; a user
+    // who sets one keeps it.
+    for (String limit :
+        new String[] {"org.bytedeco.javacpp.maxBytes", "org.bytedeco.javacpp.maxPhysicalBytes"}) {
+      if (System.getProperty(limit) == null && System.getProperty(limit.toLowerCase()) == null) {
+        System.setProperty(limit, "0");
+      }
+    }
+  }
+
+  private static final int MAX_SEGMENT =
+      1 << 28; // floats: the 2^30 bytes one buffer holds with ease
+
+  private final long rows;
+  private final int cols;
+  private final FloatPointer pointer;
+  private final boolean owner;
+  private final int segmentRows;
+  private final FloatBuffer[] segments;
+
+  /**
+   * Allocates a matrix with undefined content.
+   *
+   * @throws OutOfMemoryError if the memory cannot be had
+   */
+  public Matrix(long rows, int cols) {
+    if (rows < 0 || cols < 1) {
+      throw new IllegalArgumentException("Cannot make a matrix of " + rows + " x " + cols);
+    }
+    this.rows = rows;
+    this.cols = cols;
+    this.pointer = new FloatPointer(Math.max(1, Math.multiplyExact(rows, (long) cols)));
+    this.owner = true;
+    this.segmentRows = Math.max(1, MAX_SEGMENT / cols);
+    int count = (int) ((rows + segmentRows - 1) / segmentRows);
+    this.segments = new FloatBuffer[count];
+    for (int s = 0; s < count; s++) {
+      long first = (long) s * segmentRows;
+      long size = Math.min(segmentRows, rows - first) * cols;
+      // Not closed: closing a view of a pointer would free the memory it looks at.
+      segments[s] = pointer.getPointer(first * cols).limit(size).asBuffer();
+    }
+  }
+
+  private Matrix(Matrix parent, long rows) {
+    this.rows = rows;
+    this.cols = parent.cols;
+    this.pointer = parent.pointer;
+    this.owner = false;
+    this.segmentRows = parent.segmentRows;
+    this.segments = parent.segments;
+  }
+
+  /** The first rows of this matrix, over the same memory; closing the view does nothing. */
+  public Matrix firstRows(long count) {
+    if (count < 0 || count > rows) {
+      throw new IllegalArgumentException(
+          "Cannot take " + count + " rows of a matrix of " + shape());
+    }
+    return count == rows && !owner ? this : new Matrix(this, count);
+  }
+
+  /** A matrix with these rows. */
+  public static Matrix of(float[][] rows) {
+    Matrix matrix = new Matrix(rows.length, rows[0].length);
+    for (int i = 0; i < rows.length; i++) {
+      matrix.setRow(i, rows[i]);
+    }
+    return matrix;
+  }
+
+  public long rows() {
+    return rows;
+  }
+
+  public int cols() {
+    return cols;
+  }
+
+  /** {@code rows * cols}, which for large models exceeds the range of an int. */
+  public long size() {
+    return rows * cols;
+  }
+
+  /** Copies a row into {@code target[0..cols)}. */
+  public void row(long row, float[] target) {
+    copyTo(row, 0, target, 0, cols);
+  }
+
+  /** Copies {@code count} elements of a row, from column {@code col} on. */
+  public void copyTo(long row, int col, float[] target, int at, int count) {
+    segments[(int) (row / segmentRows)].get(
+        (int) (row % segmentRows) * cols + col, target, at, count);
+  }
+
+  /** Replaces a row by {@code source[0..cols)}. */
+  public void setRow(long row, float[] source) {
+    copyFrom(row, 0, source, 0, cols);
+  }
+
+  /** Replaces {@code count} elements of a row, from column {@code col} on. */
+  public void copyFrom(long row, int col, float[] source, int at, int count) {
+    segments[(int) (row / segmentRows)].put(
+        (int) (row % segmentRows) * cols + col, source, at, count);
+  }
+
+  /** Copies all of {@code other}, which has the same shape. */
+  public void set(Matrix other) {
+    if (other.rows != rows || other.cols != cols) {
+      throw new IllegalArgumentException(
+          "Cannot copy a matrix of " + other.shape() + " into one of " + shape());
+    }
+    FloatPointer.memcpy(pointer, other.pointer, size() * Float.BYTES);
+  }
+
+  /** All elements, row by row; for small matrices. */
+  public float[] toArray() {
+    float[] all = new float[Math.toIntExact(size())];
+    for (long r = 0; r < rows; r++) {
+      copyTo(r, 0, all, (int) r * cols, cols);
+    }
+    return all;
+  }
+
+  /**
+   * The address of element (row, col), for native kernels. The matrix must stay open and reachable
+   * while it is used.
+   */
+  public FloatPointer pointer(long row, int col) {
+    return pointer.getPointer(row * cols + col);
+  }
+
+  /**
+   * This matrix as an ND4J array of shape [rows, cols] over the same memory: what one changes, the
+   * other sees.
+   */
+  public INDArray asNDArray() {
+    return Nd4j.create(Nd4j.createBuffer(pointer, size(), DataType.FLOAT), new long[] {rows, cols});
+  }
+
+  public String shape() {
+    return rows + " x " + cols;
+  }
+
+  @Override
+  public void close() {
+    if (owner) {
+      pointer.close();
+    }
+  }
+
+  @Override
+  public String toString() {
+    return "Matrix[" + shape() + "]";
+  }
+}

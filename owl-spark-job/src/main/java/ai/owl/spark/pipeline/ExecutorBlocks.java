@@ -1,0 +1,244 @@
+package ai.owl.spark.pipeline;
+
+import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorReader;
+import ai.owl.model.BlockLayout;
+import ai.owl.model.DecoderBlock;
+import ai.owl.model.ForwardBuffers;
+import ai.owl.model.ModelConfig;
+import ai.owl.pruning.BlockPruner;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Semaphore;
+
+/**
+ * The decoder blocks that are in memory on this executor, shared by its tasks: each is read from storage once, however many slices
+ * run through it here. At most two that nobody waits to free are kept: the one at work and the one that comes next.
+ */
+final class ExecutorBlocks {
+  private static final int KEPT = 2;
+
+  private static final Map<Key, Entry> ENTRIES = new HashMap<>();
+  private static final Deque<ForwardBuffers> IDLE_BUFFERS = new ArrayDeque<>();
+  private static String buffersOf = "";
+
+  /** How many blocks the flat jobs, which load a block for one task only, may have in memory here at once. */
+  static final Semaphore FLAT_JOB_BLOCKS = new Semaphore(KEPT);
+
+  private ExecutorBlocks() {}
+
+  /** @param run one pipeline run; blocks of different runs never mix */
+  private record Key(String run, int block, boolean pruned) {}
+
+  private static final class Entry {
+    final CompletableFuture<DecoderBlock> block = new CompletableFuture<>();
+    int holders;
+    long lastUse;
+  }
+
+  private static long uses;
+
+  /** A block that is in memory until it is closed. */
+  static final class Lease implements AutoCloseable {
+    private final Entry entry;
+    private boolean closed;
+
+    private Lease(Entry entry) {
+      this.entry = entry;
+    }
+
+    DecoderBlock block() {
+      return entry.block.join();
+    }
+
+    @Override
+    public void close() {
+      synchronized (ENTRIES) {
+        if (!closed) {
+          closed = true;
+          entry.holders--;
+        }
+      }
+    }
+  }
+
+  /** Who reads, for which run. */
+  record Source(String run, Storage storage, ModelConfig config) {}
+
+  /** The dense block, from memory or from storage. */
+  static Lease dense(Source source, BlockLayout layout) {
+    Key key = new Key(source.run(), layout.index(), false);
+    Entry entry;
+    synchronized (ENTRIES) {
+      entry = ENTRIES.get(key);
+      if (entry != null) {
+        return hold(entry);
+      }
+      entry = add(key);
+    }
+    load(key, entry, () -> read(source, layout));
+    return new Lease(entry);
+  }
+
+  /** Begins to read a dense block that will be asked for soon. */
+  static void prefetch(Source source, BlockLayout layout) {
+    synchronized (ENTRIES) {
+      if (ENTRIES.containsKey(new Key(source.run(), layout.index(), false))) {
+        return;
+      }
+    }
+    Thread reader =
+        new Thread(
+            () -> {
+              try (Lease ignored = dense(source, layout)) {
+                // Holding it until it is read is all that is to be done.
+              } catch (RuntimeException failure) {
+                // Whoever asks for the block meets the failure himself, and has a task to report it with.
+              }
+            },
+            "owl-prefetch-block-" + layout.index());
+    reader.setDaemon(true);
+    reader.start();
+  }
+
+  /** The block pruned: made from the dense copy in memory if nobody uses that any more, else from storage. */
+  static Lease pruned(Source source, PrunedBlock task) {
+    BlockLayout layout = task.layout();
+    Key key = new Key(source.run(), layout.index(), true);
+    Entry entry;
+    Optional<DecoderBlock> dense = Optional.empty();
+    synchronized (ENTRIES) {
+      entry = ENTRIES.get(key);
+      if (entry != null) {
+        return hold(entry);
+      }
+      Key denseKey = new Key(source.run(), layout.index(), false);
+      Entry unused = ENTRIES.get(denseKey);
+      if (unused != null && unused.holders == 0 && isLoaded(unused)) {
+        ENTRIES.remove(denseKey);
+        dense = Optional.of(unused.block.join());
+      }
+      entry = add(key);
+    }
+    Optional<DecoderBlock> inMemory = dense;
+    load(
+        key,
+        entry,
+        () -> {
+          DecoderBlock block = inMemory.isPresent() ? inMemory.get() : read(source, layout);
+          try {
+            BlockPruner.prune(block, task.pruner(), task.statistics(), task.sparsity());
+            return block;
+          } catch (RuntimeException | Error e) {
+            block.close();
+            throw e;
+          }
+        });
+    return new Lease(entry);
+  }
+
+  /** Forgets all blocks and buffers that are not in use. */
+  static void clear() {
+    synchronized (ENTRIES) {
+      evictDownTo(0);
+      IDLE_BUFFERS.forEach(ForwardBuffers::close);
+      IDLE_BUFFERS.clear();
+    }
+  }
+
+  /** Working memory for one task; to be given back with {@link #giveBack}. */
+  static ForwardBuffers buffers(Source source) {
+    synchronized (ENTRIES) {
+      if (!buffersOf.equals(source.run())) {
+        IDLE_BUFFERS.forEach(ForwardBuffers::close);
+        IDLE_BUFFERS.clear();
+        buffersOf = source.run();
+      }
+      ForwardBuffers idle = IDLE_BUFFERS.poll();
+      return idle != null ? idle : new ForwardBuffers(source.config());
+    }
+  }
+
+  static void giveBack(Source source, ForwardBuffers buffers) {
+    synchronized (ENTRIES) {
+      if (buffersOf.equals(source.run())) {
+        IDLE_BUFFERS.push(buffers);
+      } else {
+        buffers.close();
+      }
+    }
+  }
+
+  private static DecoderBlock read(Source source, BlockLayout layout) throws IOException {
+    try (TensorReader reader = new TensorReader(source.storage())) {
+      return DecoderBlock.load(source.config(), layout, reader);
+    }
+  }
+
+  private static Lease hold(Entry entry) {
+    entry.holders++;
+    entry.lastUse = ++uses;
+    return new Lease(entry);
+  }
+
+  /** Makes room and adds an entry that its maker holds. */
+  private static Entry add(Key key) {
+    evictDownTo(KEPT - 1);
+    Entry entry = new Entry();
+    entry.holders = 1;
+    entry.lastUse = ++uses;
+    ENTRIES.put(key, entry);
+    return entry;
+  }
+
+  private static void evictDownTo(int count) {
+    while (ENTRIES.size() > count) {
+      Key oldest = null;
+      for (Map.Entry<Key, Entry> candidate : ENTRIES.entrySet()) {
+        Entry entry = candidate.getValue();
+        if (entry.holders == 0
+            && isLoaded(entry)
+            && (oldest == null || entry.lastUse < ENTRIES.get(oldest).lastUse)) {
+          oldest = candidate.getKey();
+        }
+      }
+      if (oldest == null) {
+        return; // all in use
+      }
+      ENTRIES.remove(oldest).block.join().close();
+    }
+  }
+
+  private static boolean isLoaded(Entry entry) {
+    return entry.block.isDone() && !entry.block.isCompletedExceptionally();
+  }
+
+  private interface Loading {
+    DecoderBlock load() throws IOException;
+  }
+
+  /** Completes the entry, or takes it out again so that the next task tries anew. */
+  private static void load(Key key, Entry entry, Loading loading) {
+    try {
+      entry.block.complete(loading.load());
+    } catch (IOException | RuntimeException | Error e) {
+      synchronized (ENTRIES) {
+        ENTRIES.remove(key, entry);
+      }
+      entry.block.completeExceptionally(e);
+      if (e instanceof IOException io) {
+        throw new UncheckedIOException(io);
+      }
+      if (e instanceof RuntimeException runtime) {
+        throw runtime;
+      }
+      throw (Error) e;
+    }
+  }
+}
