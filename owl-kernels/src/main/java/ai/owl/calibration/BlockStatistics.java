@@ -7,6 +7,7 @@ import ai.owl.tensor.Matrix;
 import java.io.Serializable;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * The {@link ColumnNorms} of the four inputs of one block, gathered by observing its forward pass.
@@ -28,6 +29,11 @@ public final class BlockStatistics implements ActivationObserver, Serializable {
             inputs
                 .computeIfAbsent(input, any -> new ColumnNorms(norms.sumsOfSquares().length))
                 .merge(norms));
+  }
+
+  /** The inputs at which something was observed. */
+  public Set<LinearInput> inputs() {
+    return inputs.keySet();
   }
 
   /** The statistics at one input. */

@@ -192,9 +192,9 @@ public enum WindowSampling {
       Arrays.sort(bySize);
       for (int at = bySize.length - 1; at >= 0 && longest <= length; at--) {
         int i = (int) (bySize[at] & Integer.MAX_VALUE);
-        // No normalizer makes more than 11 bytes of one, and few tokenizers more than one token of
-        // a byte: what is smaller than this needs no look.
-        if (16 * documents.bytes(i) + 64 <= length) {
+        // A byte of text makes one token at most, special tokens aside. Normalization may add to
+        // that, but never three more on average: what is smaller needs no look.
+        if (4 * documents.bytes(i) + 64 <= length) {
           break;
         }
         if (counts[i] < 0) {
@@ -209,9 +209,10 @@ public enum WindowSampling {
                 + length
                 + " tokens from "
                 + documents.source()
-                + ": a document must have more than that, and the longest seen has "
+                + ": the longest document seen has "
                 + longest
-                + "; use --sampling packed, or a shorter --length");
+                + " tokens, and it takes more than a window; use --sampling packed, or a shorter"
+                + " --length");
       }
     }
   }

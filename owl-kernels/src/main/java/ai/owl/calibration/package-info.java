@@ -1,6 +1,12 @@
 /**
- * Evidence: the token sequences a model is calibrated with, how they are drawn from text, and what
- * is kept of the activations they cause ({@link ai.owl.calibration.BlockStatistics}): sums that can
- * be added to and merged, and nothing of the activations themselves.
+ * Evidence: what a model is shown before it is pruned, and what is kept of the activations that
+ * causes.
+ *
+ * <p>Text is read ({@link ai.owl.calibration.TextDocuments}), tokenized as the checkpoint says
+ * ({@link ai.owl.calibration.TextTokenizer}) and cut into sequences ({@link
+ * ai.owl.calibration.WindowSampling} for calibration, {@link ai.owl.calibration.EvaluationWindows}
+ * for perplexity); or the sequences are given as numbers ({@link ai.owl.calibration.TokenFile}). Of
+ * the activations only sums are kept, which can be added to and merged ({@link
+ * ai.owl.calibration.BlockStatistics}).
  */
 package ai.owl.calibration;

@@ -1,6 +1,8 @@
 package ai.owl.kernel;
 
 import ai.owl.tensor.Matrix;
+import java.util.Arrays;
+import java.util.function.IntUnaryOperator;
 
 /**
  * Sets the weights with the smallest scores to zero. A score is never negative, so its float32 bits
@@ -27,12 +29,16 @@ public final class SmallestWeights {
     if (count == 0) {
       return;
     }
+    RowChunks.forEach(weight, (chunk, from, to) -> zeroInRows(weight, norms, count, from, to));
+  }
+
+  private static void zeroInRows(Matrix weight, float[] norms, int count, long from, long to) {
     int cols = weight.cols();
     float[] row = new float[cols];
     int[] keys = new int[cols];
     int[] scratch = new int[cols];
     int[] histogram = new int[TOP_BUCKETS];
-    for (long r = 0; r < weight.rows(); r++) {
+    for (long r = from; r < to; r++) {
       weight.row(r, row);
       for (int j = 0; j < cols; j++) {
         keys[j] = Float.floatToRawIntBits(Math.abs(row[j]) * norms[j]);
@@ -64,46 +70,42 @@ public final class SmallestWeights {
    */
   public static void zeroUpToRank(Matrix weight, long rank) {
     int threshold = magnitudeBits(weight, rank);
-    float[] row = new float[weight.cols()];
-    for (long r = 0; r < weight.rows(); r++) {
-      weight.row(r, row);
-      for (int j = 0; j < row.length; j++) {
-        if ((Float.floatToRawIntBits(row[j]) & 0x7fffffff) <= threshold) {
-          row[j] = 0f;
-        }
-      }
-      weight.setRow(r, row);
-    }
+    RowChunks.forEach(
+        weight,
+        (chunk, from, to) -> {
+          float[] row = new float[weight.cols()];
+          for (long r = from; r < to; r++) {
+            weight.row(r, row);
+            for (int j = 0; j < row.length; j++) {
+              if (magnitude(row[j]) <= threshold) {
+                row[j] = 0f;
+              }
+            }
+            weight.setRow(r, row);
+          }
+        });
+  }
+
+  private static int magnitude(float value) {
+    return Float.floatToRawIntBits(value) & 0x7fffffff;
   }
 
   /**
-   * The bits of the magnitude with the given rank, in two passes over the matrix and memory that
-   * does not depend on its size.
+   * The bits of the magnitude with the given rank: a histogram of the upper half of the bits, then
+   * one of the lower half of those that share the upper. Memory does not depend on the matrix.
    */
   private static int magnitudeBits(Matrix weight, long rank) {
-    float[] row = new float[weight.cols()];
-    long[] upper = new long[1 << 16];
-    for (long r = 0; r < weight.rows(); r++) {
-      weight.row(r, row);
-      for (float value : row) {
-        upper[(Float.floatToRawIntBits(value) & 0x7fffffff) >>> HALF_SHIFT]++;
-      }
-    }
+    long[] upper = new long[1 << 31 - HALF_SHIFT];
+    addToHistogram(weight, upper, bits -> bits >>> HALF_SHIFT);
     long left = rank;
     int high = 0;
     while (left >= upper[high]) {
       left -= upper[high++];
     }
+    int shared = high;
     long[] lower = new long[1 << HALF_SHIFT];
-    for (long r = 0; r < weight.rows(); r++) {
-      weight.row(r, row);
-      for (float value : row) {
-        int bits = Float.floatToRawIntBits(value) & 0x7fffffff;
-        if (bits >>> HALF_SHIFT == high) {
-          lower[bits & (1 << HALF_SHIFT) - 1]++;
-        }
-      }
-    }
+    addToHistogram(
+        weight, lower, bits -> bits >>> HALF_SHIFT == shared ? bits & (1 << HALF_SHIFT) - 1 : -1);
     int low = 0;
     while (left >= lower[low]) {
       left -= lower[low++];
@@ -111,12 +113,26 @@ public final class SmallestWeights {
     return high << HALF_SHIFT | low;
   }
 
+  /** Counts the magnitudes of a matrix by bucket; those in bucket -1 are left out. */
+  private static void addToHistogram(Matrix weight, long[] histogram, IntUnaryOperator bucket) {
+    float[] row = new float[weight.cols()];
+    for (long r = 0; r < weight.rows(); r++) {
+      weight.row(r, row);
+      for (float value : row) {
+        int b = bucket.applyAsInt(magnitude(value));
+        if (b >= 0) {
+          histogram[b]++;
+        }
+      }
+    }
+  }
+
   /**
    * The key with the given rank: a histogram of the upper bits, then quickselect among the few that
    * share them.
    */
   static int select(int[] keys, int length, int rank, int[] scratch, int[] histogram) {
-    java.util.Arrays.fill(histogram, 0);
+    Arrays.fill(histogram, 0);
     for (int j = 0; j < length; j++) {
       histogram[keys[j] >>> TOP_SHIFT]++;
     }

@@ -11,14 +11,22 @@ public final class WeightedMagnitude {
 
   /** The sum of all scores of a weight matrix. */
   public static double sum(Matrix weight, float[] norms) {
-    float[] row = new float[weight.cols()];
+    double[] sums = new double[RowChunks.count(weight)];
+    RowChunks.forEach(
+        weight,
+        (chunk, from, to) -> {
+          float[] row = new float[weight.cols()];
+          double sum = 0;
+          for (long r = from; r < to; r++) {
+            weight.row(r, row);
+            for (int j = 0; j < row.length; j++) {
+              sum += Math.abs(row[j]) * norms[j];
+            }
+          }
+          sums[chunk] = sum;
+        });
     double total = 0;
-    for (long r = 0; r < weight.rows(); r++) {
-      weight.row(r, row);
-      double sum = 0;
-      for (int j = 0; j < row.length; j++) {
-        sum += Math.abs(row[j]) * norms[j];
-      }
+    for (double sum : sums) {
       total += sum;
     }
     return total;
@@ -29,20 +37,33 @@ public final class WeightedMagnitude {
    * thresholds in one scan.
    */
   public static void countAbove(Matrix weight, float[] norms, float[] thresholds, long[] counts) {
-    float[] row = new float[weight.cols()];
-    for (long r = 0; r < weight.rows(); r++) {
-      weight.row(r, row);
-      for (int j = 0; j < row.length; j++) {
-        row[j] = Math.abs(row[j]) * norms[j];
-      }
-      for (int t = 0; t < thresholds.length; t++) {
-        float threshold = thresholds[t];
-        int above = 0;
-        for (int j = 0; j < row.length; j++) {
-          above += row[j] > threshold ? 1 : 0;
-        }
-        counts[t] += above;
-      }
+    RowChunks.forEach(
+        weight,
+        (chunk, from, to) -> {
+          float[] row = new float[weight.cols()];
+          long[] above = new long[thresholds.length];
+          for (long r = from; r < to; r++) {
+            weight.row(r, row);
+            for (int j = 0; j < row.length; j++) {
+              row[j] = Math.abs(row[j]) * norms[j];
+            }
+            for (int t = 0; t < thresholds.length; t++) {
+              above[t] += countAbove(row, thresholds[t]);
+            }
+          }
+          synchronized (counts) {
+            for (int t = 0; t < above.length; t++) {
+              counts[t] += above[t];
+            }
+          }
+        });
+  }
+
+  private static int countAbove(float[] row, float threshold) {
+    int above = 0;
+    for (int j = 0; j < row.length; j++) {
+      above += row[j] > threshold ? 1 : 0;
     }
+    return above;
   }
 }

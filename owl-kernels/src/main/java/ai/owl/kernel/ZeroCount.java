@@ -1,6 +1,7 @@
 package ai.owl.kernel;
 
 import ai.owl.tensor.Matrix;
+import java.util.concurrent.atomic.LongAdder;
 
 /** Counts zeros. */
 public final class ZeroCount {
@@ -8,16 +9,20 @@ public final class ZeroCount {
 
   /** How many elements are zero, of either sign. */
   public static long of(Matrix matrix) {
-    float[] row = new float[matrix.cols()];
-    long zeros = 0;
-    for (long r = 0; r < matrix.rows(); r++) {
-      matrix.row(r, row);
-      int inRow = 0;
-      for (float value : row) {
-        inRow += value == 0f ? 1 : 0;
-      }
-      zeros += inRow;
-    }
-    return zeros;
+    LongAdder zeros = new LongAdder();
+    RowChunks.forEach(
+        matrix,
+        (chunk, from, to) -> {
+          float[] row = new float[matrix.cols()];
+          long inChunk = 0;
+          for (long r = from; r < to; r++) {
+            matrix.row(r, row);
+            for (float value : row) {
+              inChunk += value == 0f ? 1 : 0;
+            }
+          }
+          zeros.add(inChunk);
+        });
+    return zeros.sum();
   }
 }

@@ -29,6 +29,7 @@ public final class PruneRun {
   public static final String CALIBRATE = "calibrate";
   public static final String PROFILE = "profile";
   public static final String ALLOCATE = "allocate";
+  public static final String PROPAGATE = "propagate";
   public static final String PRUNE = "prune";
   public static final String COMMIT = "commit";
   public static final String EVALUATE = "evaluate";

@@ -2,12 +2,14 @@ package ai.owl.spark.pipeline;
 
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.kernel.Blas;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.ForwardBuffers;
 import ai.owl.model.ModelConfig;
 import ai.owl.pruning.BlockPruner;
 import java.io.IOException;
+import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -16,10 +18,12 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
+import org.apache.spark.TaskContext;
 
 /**
- * The decoder blocks that are in memory on this executor, shared by its tasks: each is read from storage once, however many slices
- * run through it here. At most two that nobody waits to free are kept: the one at work and the one that comes next.
+ * The decoder blocks that are in memory on this executor, shared by its tasks: each is read from
+ * storage once, however many slices run through it here. At most two that nobody waits to free are
+ * kept: the one at work and the one that comes next.
  */
 final class ExecutorBlocks {
   private static final int KEPT = 2;
@@ -28,12 +32,17 @@ final class ExecutorBlocks {
   private static final Deque<ForwardBuffers> IDLE_BUFFERS = new ArrayDeque<>();
   private static String buffersOf = "";
 
-  /** How many blocks the flat jobs, which load a block for one task only, may have in memory here at once. */
+  /**
+   * How many blocks the flat jobs, which load a block for one task only, may have in memory here at
+   * once.
+   */
   static final Semaphore FLAT_JOB_BLOCKS = new Semaphore(KEPT);
 
   private ExecutorBlocks() {}
 
-  /** @param run one pipeline run; blocks of different runs never mix */
+  /**
+   * @param run one pipeline run; blocks of different runs never mix
+   */
   private record Key(String run, int block, boolean pruned) {}
 
   private static final class Entry {
@@ -69,7 +78,7 @@ final class ExecutorBlocks {
   }
 
   /** Who reads, for which run. */
-  record Source(String run, Storage storage, ModelConfig config) {}
+  record Source(String run, Storage storage, ModelConfig config) implements Serializable {}
 
   /** The dense block, from memory or from storage. */
   static Lease dense(Source source, BlockLayout layout) {
@@ -99,7 +108,8 @@ final class ExecutorBlocks {
               try (Lease ignored = dense(source, layout)) {
                 // Holding it until it is read is all that is to be done.
               } catch (RuntimeException failure) {
-                // Whoever asks for the block meets the failure himself, and has a task to report it with.
+                // Whoever asks for the block meets the failure himself, and has a task to report it
+                // with.
               }
             },
             "owl-prefetch-block-" + layout.index());
@@ -107,7 +117,10 @@ final class ExecutorBlocks {
     reader.start();
   }
 
-  /** The block pruned: made from the dense copy in memory if nobody uses that any more, else from storage. */
+  /**
+   * The block pruned: made from the dense copy in memory if nobody uses that any more, else from
+   * storage.
+   */
   static Lease pruned(Source source, PrunedBlock task) {
     BlockLayout layout = task.layout();
     Key key = new Key(source.run(), layout.index(), true);
@@ -149,6 +162,16 @@ final class ExecutorBlocks {
       evictDownTo(0);
       IDLE_BUFFERS.forEach(ForwardBuffers::close);
       IDLE_BUFFERS.clear();
+    }
+  }
+
+  /**
+   * Lets matrix products use as many threads as the task has cores: slots times threads = cores.
+   */
+  static void useTaskCpus(TaskContext task) {
+    int cpus = task == null ? 1 : task.cpus();
+    if (Blas.threads() != cpus) {
+      Blas.setThreads(cpus);
     }
   }
 

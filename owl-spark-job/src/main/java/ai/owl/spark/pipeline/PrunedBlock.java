@@ -6,8 +6,8 @@ import ai.owl.pruning.Pruner;
 import java.io.Serializable;
 
 /**
- * How to prune a block: everything a task needs besides the weights, which it reads itself. The result is the same wherever it is
- * carried out.
+ * How to prune a block: everything a task needs besides the weights, which it reads itself. The
+ * result is the same wherever it is carried out.
  *
  * @param statistics of the block's inputs; without any for pruners that need none
  * @param sparsity in [0, 1)

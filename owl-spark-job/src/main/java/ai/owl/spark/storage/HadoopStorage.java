@@ -21,12 +21,12 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.StreamCapabilities;
 
 /**
- * Any file system that Hadoop's configuration knows. Local files go through {@link LocalStorage}, because Hadoop's local file
- * system leaves checksum files beside everything it writes.
+ * Any file system that Hadoop's configuration knows. Local files go through {@link LocalStorage},
+ * because Hadoop's local file system leaves checksum files beside everything it writes.
  *
- * <p>A file appears whole in two ways. Object stores publish an object when its stream is closed, so it is written under its own
- * name and nothing is ever renamed there. Where renaming is atomic (HDFS and its kin) a file is written beside its place and moved
- * over it.
+ * <p>A file appears whole in two ways. Object stores publish an object when its stream is closed,
+ * so it is written under its own name and nothing is ever renamed there. Where renaming is atomic
+ * (HDFS and its kin) a file is written beside its place and moved over it.
  */
 public final class HadoopStorage implements Storage {
   private static final long serialVersionUID = 1;
@@ -52,7 +52,8 @@ public final class HadoopStorage implements Storage {
     if (status.isDirectory()) {
       throw new FileNotFoundException(location + " is a folder");
     }
-    // Tensors are read in large pieces from known positions: a read should ask for its piece and no more.
+    // Tensors are read in large pieces from known positions: a read should ask for its piece and no
+    // more.
     FSDataInputStream in =
         get(
             files
@@ -79,8 +80,8 @@ public final class HadoopStorage implements Storage {
     };
   }
 
-  private static FSDataInputStream get(java.util.concurrent.CompletableFuture<FSDataInputStream> opening)
-      throws IOException {
+  private static FSDataInputStream get(
+      java.util.concurrent.CompletableFuture<FSDataInputStream> opening) throws IOException {
     try {
       return opening.get();
     } catch (InterruptedException e) {
@@ -98,10 +99,13 @@ public final class HadoopStorage implements Storage {
       return local.create(localName(target));
     }
     FileSystem files = target.getFileSystem(configuration);
-    boolean moves = ATOMIC_RENAME.contains(target.toUri().getScheme() == null ? files.getScheme() : target.toUri().getScheme());
+    boolean moves =
+        ATOMIC_RENAME.contains(
+            target.toUri().getScheme() == null ? files.getScheme() : target.toUri().getScheme());
     Path written =
         moves
-            ? new Path(target.getParent(), "." + target.getName() + "." + UUID.randomUUID() + ".part")
+            ? new Path(
+                target.getParent(), "." + target.getName() + "." + UUID.randomUUID() + ".part")
             : target;
     FSDataOutputStream out = files.create(written, true);
     return new FileStream() {
@@ -127,7 +131,10 @@ public final class HadoopStorage implements Storage {
           out.hsync();
           out.close();
           FileContext.getFileContext(files.getUri(), configuration)
-              .rename(files.makeQualified(written), files.makeQualified(target), Options.Rename.OVERWRITE);
+              .rename(
+                  files.makeQualified(written),
+                  files.makeQualified(target),
+                  Options.Rename.OVERWRITE);
         } else {
           out.close();
         }
@@ -144,7 +151,8 @@ public final class HadoopStorage implements Storage {
             files.delete(written, false);
           }
         } catch (IOException ignored) {
-          // Best effort: on HDFS the leftover's name says that it is one; elsewhere an index never names it.
+          // Best effort: on HDFS the leftover's name says that it is one; elsewhere an index never
+          // names it.
         }
       }
     };
@@ -158,7 +166,9 @@ public final class HadoopStorage implements Storage {
     }
     try {
       FileStatus[] entries = path.getFileSystem(configuration).listStatus(path);
-      if (entries.length == 1 && entries[0].isFile() && entries[0].getPath().getName().equals(path.getName())
+      if (entries.length == 1
+          && entries[0].isFile()
+          && entries[0].getPath().getName().equals(path.getName())
           && !isFolder(folder)) {
         return List.of();
       }
@@ -215,7 +225,8 @@ public final class HadoopStorage implements Storage {
 
   private boolean isLocal(Path path) {
     String scheme = path.toUri().getScheme();
-    return "file".equals(scheme == null ? FileSystem.getDefaultUri(configuration).getScheme() : scheme);
+    return "file"
+        .equals(scheme == null ? FileSystem.getDefaultUri(configuration).getScheme() : scheme);
   }
 
   private static String localName(Path path) {

@@ -1,0 +1,76 @@
+"""Judges the product by its command line: `submit/owl`, as a user would type it.
+
+    python .ci/checks [--only REGEX] [--fixtures DIR:DIR:...] [--jobs 2] [--list]
+
+One line per check; the last line is "N passed, M failed", and the exit code is 1 if M is not 0.
+Wants a built jar and the folder "shared" beside the clone.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import sys
+import time
+import traceback
+
+os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error")
+
+import bad_input
+import loading
+import oracle
+import product
+import repeating
+import stories
+import text
+from verdict import Failed, Skipped
+
+
+def all_checks(fixtures):
+    """Pairs of a name and a function that returns, or raises Failed or Skipped."""
+    for module in (oracle, stories, loading, text, repeating, bad_input):
+        yield from module.checks(fixtures)
+
+
+def judge(named_check):
+    """Returns PASS, FAIL or SKIP, the name, the reason and the seconds."""
+    name, check = named_check
+    start = time.monotonic()
+    try:
+        verdict, reason = "PASS", check()
+    except Skipped as skipped:
+        verdict, reason = "SKIP", skipped
+    except Failed as failed:
+        verdict, reason = "FAIL", failed
+    except Exception:  # a check that breaks is a check that failed; the others go on
+        verdict, reason = "FAIL", traceback.format_exc()
+    return verdict, name, str(reason or ""), time.monotonic() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX")
+    parser.add_argument("--fixtures", default="", help="folders with model/ and expected/, separated by colons")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--list", action="store_true")
+    arguments = parser.parse_args()
+    fixtures = [product.path(name) for name in arguments.fixtures.split(":") if name]
+    chosen = [named for named in all_checks(fixtures) if arguments.only.search(named[0])]
+    if arguments.list:
+        print("\n".join(name for name, _ in chosen))
+        return
+
+    shutil.rmtree(product.WORK, ignore_errors=True)
+    product.WORK.mkdir(parents=True)
+    counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for verdict, name, reason, seconds in pool.map(judge, chosen):
+            counts[verdict] += 1
+            print(f"{verdict} {name} ({seconds:.0f} s)" + (f": {reason}" if reason else ""), flush=True)
+    print(f"{counts['PASS']} passed, {counts['FAIL']} failed")
+    sys.exit(1 if counts["FAIL"] else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+package ai.owl.spark.cli;
+
+import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.Storage;
+import ai.owl.evaluation.Perplexity;
+import ai.owl.spark.pipeline.SparkPipeline;
+import ai.owl.spark.storage.HadoopStorage;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.sql.SparkSession;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code owl evaluate}: the perplexity of a checkpoint. */
+@Command(
+    name = "evaluate",
+    description = "Measures the perplexity of a checkpoint by the published protocol.",
+    mixinStandardHelpOptions = true,
+    sortOptions = false)
+final class EvaluateCommand implements Callable<Integer> {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "URI",
+      description = "Folder of the checkpoint, pruned or not.")
+  private String model;
+
+  @Option(
+      names = "--text",
+      required = true,
+      split = ",",
+      paramLabel = "URI",
+      description =
+          "Text (.txt, .jsonl, .parquet, each also .gz), or token ids (.safetensors, tensor"
+              + " 'evaluation').")
+  private List<String> text;
+
+  @Option(
+      names = "--length",
+      defaultValue = "2048",
+      paramLabel = "T",
+      description =
+          "Tokens of a window. Perplexities at different T do not compare. Default: 2048.")
+  private int length;
+
+  @Option(
+      names = "--windows",
+      defaultValue = "0",
+      paramLabel = "N",
+      description = "Use only the first N windows. Default: all.")
+  private int windows;
+
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Also write the result as JSON to FILE.")
+  private String json;
+
+  @Override
+  public Integer call() throws Exception {
+    if (windows < 0) {
+      throw new IllegalArgumentException(
+          "Cannot use --windows " + windows + ": it must be positive");
+    }
+    try (SparkSession session = SparkContexts.open("evaluate")) {
+      JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
+      Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+      TokenSequences tokens =
+          new TokenInput(session, storage).evaluation(text, "--text", model, length, windows);
+      Perplexity perplexity =
+          new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
+              .evaluate(model, tokens);
+      int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElseThrow();
+      System.out.printf(
+          Locale.ROOT,
+          "perplexity %.4f over %d windows of %d tokens%n",
+          perplexity.value(),
+          perplexity.windows(),
+          longest);
+      if (json != null) {
+        ObjectNode result = JsonNodeFactory.instance.objectNode();
+        result.put("model", model);
+        result.put("perplexity", perplexity.value());
+        result.put("windows", perplexity.windows());
+        result.put("length", longest);
+        result.put("tokens", perplexity.tokens());
+        JsonFile.write(storage, json, result);
+      }
+      return Main.DONE;
+    }
+  }
+}

@@ -1,0 +1,143 @@
+package ai.owl.spark.cli;
+
+import ai.owl.checkpoint.MalformedCheckpointException;
+import java.io.EOFException;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.util.Optional;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+
+/**
+ * {@code owl}: prunes, measures and inspects checkpoints on Spark.
+ *
+ * <p>Exit codes: 0 done; 2 the command or its input is wrong, said in one message; 1 anything else.
+ */
+@Command(
+    name = "owl",
+    description = "Prunes large language models on Spark: OWL, Wanda, magnitude.",
+    mixinStandardHelpOptions = true,
+    versionProvider = Main.Version.class,
+    synopsisSubcommandLabel = "COMMAND",
+    subcommands = {PruneCommand.class, EvaluateCommand.class, InspectCommand.class})
+public final class Main {
+  static final int DONE = 0;
+  static final int OURS = 1;
+  static final int YOURS = 2;
+
+  @Option(
+      names = "--verbose",
+      scope = ScopeType.INHERIT,
+      description = "Show Spark's log, and stack traces of failures.")
+  private boolean verbose;
+
+  /** Runs a command and ends the process unless all went well, which Spark on YARN prefers. */
+  public static void main(String[] args) {
+    int code = run(args);
+    if (code != DONE) {
+      System.exit(code);
+    }
+  }
+
+  /** Runs a command and returns its exit code. */
+  static int run(String... args) {
+    Main main = new Main();
+    CommandLine commandLine = new CommandLine(main);
+    commandLine.setCaseInsensitiveEnumValuesAllowed(true);
+    commandLine.setExpandAtFiles(false);
+    commandLine.setUsageHelpAutoWidth(true);
+    commandLine.setParameterExceptionHandler(Main::refuse);
+    commandLine.setExecutionExceptionHandler(
+        (failure, command, parsed) -> main.report(failure, command));
+    commandLine.setExecutionStrategy(
+        parsed -> {
+          Logging.configure(main.verbose);
+          return new CommandLine.RunLast().execute(parsed);
+        });
+    if (args.length == 0) {
+      commandLine.usage(System.err);
+      return YOURS;
+    }
+    return commandLine.execute(args);
+  }
+
+  private static int refuse(CommandLine.ParameterException failure, String[] args) {
+    CommandLine command = failure.getCommandLine();
+    System.err.println(problem(failure.getMessage()));
+    CommandLine.UnmatchedArgumentException.printSuggestions(
+        failure, new java.io.PrintWriter(System.err, true));
+    System.err.println("See: " + command.getCommandSpec().qualifiedName() + " --help");
+    return YOURS;
+  }
+
+  private int report(Exception failure, CommandLine command) {
+    Optional<String> yours = inputProblem(failure);
+    System.err.println(problem(yours.orElseGet(() -> describe(failure))));
+    if (verbose) {
+      failure.printStackTrace();
+    } else if (yours.isEmpty()) {
+      System.err.println("Run again with --verbose to see where it happened.");
+    }
+    return yours.isPresent() ? YOURS : OURS;
+  }
+
+  /** What the user can mend, if that is what went wrong. */
+  private static Optional<String> inputProblem(Throwable failure) {
+    if (failure instanceof UncheckedIOException unchecked) {
+      return inputProblem(unchecked.getCause());
+    }
+    if (failure instanceof MalformedCheckpointException) {
+      return Optional.of(failure.getMessage());
+    }
+    if (failure instanceof IllegalArgumentException
+        && failure.getMessage() != null
+        && failure.getMessage().startsWith("Cannot ")) {
+      return Optional.of(failure.getMessage());
+    }
+    if (failure instanceof EOFException) {
+      return Optional.empty();
+    }
+    if (failure instanceof FileNotFoundException || failure instanceof NoSuchFileException) {
+      return Optional.of("Cannot find " + failure.getMessage());
+    }
+    if (failure instanceof AccessDeniedException) {
+      return Optional.of("Cannot access " + failure.getMessage() + ": permission denied");
+    }
+    if (failure instanceof FileSystemException file) {
+      return Optional.of("Cannot use " + file.getFile() + ": " + file.getReason());
+    }
+    if (failure.getClass().getName().equals("org.apache.hadoop.fs.UnsupportedFileSystemException")
+        || String.valueOf(failure.getMessage()).startsWith("No FileSystem for scheme")) {
+      return Optional.of("Cannot use that location: " + failure.getMessage());
+    }
+    return Optional.empty();
+  }
+
+  private static String describe(Throwable failure) {
+    String message = failure.getMessage();
+    String first = message == null ? "" : message.lines().findFirst().orElse("");
+    if (failure instanceof IOException) {
+      return "Cannot go on: " + (first.isEmpty() ? failure.getClass().getSimpleName() : first);
+    }
+    return failure.getClass().getSimpleName() + (first.isEmpty() ? "" : ": " + first);
+  }
+
+  private static String problem(String message) {
+    return "owl: " + message;
+  }
+
+  /** Version of the jar. */
+  static final class Version implements CommandLine.IVersionProvider {
+    @Override
+    public String[] getVersion() {
+      String version = Main.class.getPackage().getImplementationVersion();
+      return new String[] {"owl-spark " + (version == null ? "(not packaged)" : version)};
+    }
+  }
+}

@@ -1,0 +1,212 @@
+package ai.owl.spark.cli;
+
+import ai.owl.allocation.Owl;
+import ai.owl.allocation.SparsityAllocator;
+import ai.owl.allocation.Uniform;
+import ai.owl.calibration.TokenSequences;
+import ai.owl.calibration.WindowSampling;
+import ai.owl.checkpoint.Storage;
+import ai.owl.pipeline.Propagation;
+import ai.owl.pipeline.PruneOptions;
+import ai.owl.pipeline.PruneReport;
+import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.Pruner;
+import ai.owl.pruning.Wanda;
+import ai.owl.spark.pipeline.SparkPipeline;
+import ai.owl.spark.report.ReportTable;
+import ai.owl.spark.storage.HadoopStorage;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.sql.SparkSession;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code owl prune}: from a checkpoint to a pruned one. */
+@Command(
+    name = "prune",
+    description = "Prunes a checkpoint and writes the pruned one.",
+    mixinStandardHelpOptions = true,
+    sortOptions = false)
+final class PruneCommand implements Callable<Integer> {
+  /** The metrics that weights can be chosen by. */
+  enum Metric {
+    WANDA(new Wanda()),
+    MAGNITUDE(new Magnitude());
+
+    private final Pruner pruner;
+
+    Metric(Pruner pruner) {
+      this.pruner = pruner;
+    }
+
+    @Override
+    public String toString() {
+      return pruner.name();
+    }
+  }
+
+  /** The rules that sparsity can be spread over blocks by. */
+  enum Allocation {
+    OWL,
+    UNIFORM;
+
+    @Override
+    public String toString() {
+      return name().toLowerCase(java.util.Locale.ROOT);
+    }
+  }
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "URI",
+      description = "Folder of the checkpoint: config.json and safetensors, on any file system.")
+  private String model;
+
+  @Option(
+      names = "--calibration",
+      split = ",",
+      paramLabel = "URI",
+      description =
+          "Calibration text (.txt, .jsonl, .parquet, each also .gz), or token ids (.safetensors,"
+              + " tensor 'calibration'). Not needed for magnitude with uniform.")
+  private List<String> calibration = List.of();
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "URI",
+      description = "Folder to write the pruned checkpoint to.")
+  private String output;
+
+  @Option(
+      names = "--sparsity",
+      required = true,
+      paramLabel = "S",
+      description = "Share of the weights of the blocks' linear layers to remove, in [0, 1).")
+  private double sparsity;
+
+  @Option(
+      names = "--metric",
+      defaultValue = "wanda",
+      paramLabel = "NAME",
+      description = "Which weights go: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+  private Metric metric;
+
+  @Option(
+      names = "--allocation",
+      defaultValue = "owl",
+      paramLabel = "NAME",
+      description =
+          "How much goes from where: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+  private Allocation allocation;
+
+  @Option(
+      names = "--outlier-threshold",
+      defaultValue = "5",
+      paramLabel = "M",
+      description = "OWL: a weight is an outlier above M times its block's mean. Default: 5.")
+  private double outlierThreshold;
+
+  @Option(
+      names = "--lambda",
+      defaultValue = "0.08",
+      paramLabel = "L",
+      description = "OWL: the blocks' sparsities span 2 L. Default: 0.08.")
+  private double lambda;
+
+  @Option(
+      names = "--propagation",
+      defaultValue = "sequential",
+      paramLabel = "NAME",
+      description =
+          "Where statistics come from: sequential (behind pruned blocks, as published) or dense"
+              + " (one pass, faster). Default: ${DEFAULT-VALUE}.")
+  private Propagation propagation;
+
+  @Option(
+      names = "--sequences",
+      defaultValue = "128",
+      paramLabel = "N",
+      description = "Calibration windows to draw from text. Default: 128.")
+  private int sequences;
+
+  @Option(
+      names = "--length",
+      defaultValue = "2048",
+      paramLabel = "T",
+      description = "Tokens of a window, for calibration and evaluation. Default: 2048.")
+  private int length;
+
+  @Option(
+      names = "--seed",
+      defaultValue = "0",
+      paramLabel = "SEED",
+      description = "Seed of the published sampling. Default: 0.")
+  private long seed;
+
+  @Option(
+      names = "--sampling",
+      defaultValue = "published",
+      paramLabel = "NAME",
+      description =
+          "published (a random window from each drawn document) or packed (consecutive windows of"
+              + " all documents). Default: ${DEFAULT-VALUE}.")
+  private WindowSampling sampling;
+
+  @Option(
+      names = "--evaluate",
+      split = ",",
+      paramLabel = "URI",
+      description =
+          "Text or token ids (tensor 'evaluation') to measure perplexity on, before and after.")
+  private List<String> evaluate = List.of();
+
+  @Option(names = "--overwrite", description = "Replace a checkpoint that is already in --output.")
+  private boolean overwrite;
+
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Also write the result as JSON to FILE.")
+  private String json;
+
+  @Override
+  public Integer call() throws Exception {
+    PruneOptions options =
+        new PruneOptions(
+            model, output, sparsity, metric.pruner, allocator(), propagation, overwrite);
+    try (SparkSession session = SparkContexts.open("prune")) {
+      JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
+      Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+      TokenInput input = new TokenInput(session, storage);
+      Optional<TokenSequences> sequencesToObserve = Optional.empty();
+      if (!calibration.isEmpty() && options.needsCalibration()) {
+        sequencesToObserve =
+            Optional.of(input.calibration(calibration, model, sampling, sequences, length, seed));
+      }
+      Optional<TokenSequences> windows = Optional.empty();
+      if (!evaluate.isEmpty()) {
+        windows = Optional.of(input.evaluation(evaluate, "--evaluate", model, length, 0));
+      }
+      PruneReport report =
+          new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
+              .prune(options, sequencesToObserve, windows);
+      System.out.print(ReportTable.of(report));
+      System.out.println("written to " + output);
+      if (json != null) {
+        JsonFile.write(storage, json, report.toJson());
+      }
+      return Main.DONE;
+    }
+  }
+
+  private SparsityAllocator allocator() {
+    return switch (allocation) {
+      case OWL -> new Owl(outlierThreshold, lambda);
+      case UNIFORM -> new Uniform();
+    };
+  }
+}

@@ -1,0 +1,27 @@
+package ai.owl.spark.cli;
+
+import ai.owl.spark.pipeline.OwlKryoRegistrator;
+import org.apache.spark.SparkConf;
+import org.apache.spark.sql.SparkSession;
+
+/** Makes the Spark session of a command. */
+final class SparkContexts {
+  private SparkContexts() {}
+
+  /**
+   * A session with what the pipeline needs. Where spark-submit set no master, which it always does,
+   * the command runs in this process on all cores, without Spark's pages.
+   */
+  static SparkSession open(String name) {
+    SparkConf conf = new SparkConf();
+    OwlKryoRegistrator.configure(conf);
+    conf.setIfMissing("spark.app.name", "owl " + name);
+    if (!conf.contains("spark.master")) {
+      conf.set("spark.master", "local[*]");
+      conf.setIfMissing("spark.ui.enabled", "false");
+      conf.setIfMissing("spark.driver.host", "127.0.0.1");
+      conf.setIfMissing("spark.driver.bindAddress", "127.0.0.1");
+    }
+    return SparkSession.builder().config(conf).getOrCreate();
+  }
+}

@@ -1,0 +1,2 @@
+/** Doors: the command line, one class a command. */
+package ai.owl.spark.cli;

@@ -1,0 +1,86 @@
+package ai.owl.spark.pipeline;
+
+import ai.owl.calibration.BlockStatistics;
+import ai.owl.model.ActivationObserver;
+import ai.owl.model.BlockLayout;
+import ai.owl.model.ForwardBuffers;
+import ai.owl.tensor.Matrix;
+import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import org.apache.spark.TaskContext;
+
+/**
+ * What is done to every slice in one job: it runs through a block, or is only observed there, or
+ * runs through a pruned block and is observed in the next.
+ */
+sealed interface Step extends Serializable {
+
+  /** Through a dense block; {@code observe} says whether statistics are gathered on the way. */
+  record Advance(BlockLayout block, boolean observe, List<BlockLayout> next) implements Step {}
+
+  /** Statistics of a dense block; the hidden states stay as they are. */
+  record Observe(BlockLayout block) implements Step {}
+
+  /** Through a pruned block, then statistics of the dense block after it. */
+  record AdvancePruned(PrunedBlock block, BlockLayout next) implements Step {}
+
+  /** What all tasks of a step's job share. */
+  record Work(ExecutorBlocks.Source source, Step step) implements Serializable {}
+
+  /**
+   * Carries out a step on the slices of one partition.
+   *
+   * <p>All of them before the first is handed on: if a lost partition is computed anew through
+   * several steps, each step's block is free again before the next step asks for its own.
+   */
+  static Iterator<SliceState> carryOut(Work work, Iterator<SliceState> states) {
+    List<SliceState> before = new ArrayList<>();
+    states.forEachRemaining(before::add);
+    ExecutorBlocks.Source source = work.source();
+    ExecutorBlocks.useTaskCpus(TaskContext.get());
+    ForwardBuffers buffers = ExecutorBlocks.buffers(source);
+    try {
+      List<SliceState> after = new ArrayList<>();
+      if (work.step() instanceof Advance step) {
+        try (ExecutorBlocks.Lease block = ExecutorBlocks.dense(source, step.block())) {
+          step.next().forEach(next -> ExecutorBlocks.prefetch(source, next));
+          for (SliceState state : before) {
+            BlockStatistics statistics = new BlockStatistics();
+            ActivationObserver observer = step.observe() ? statistics : ActivationObserver.NONE;
+            try (Matrix hidden = state.matrix()) {
+              block.block().advance(hidden, buffers, observer);
+              after.add(SliceState.of(state.slice(), hidden, statistics));
+            }
+          }
+        }
+      } else if (work.step() instanceof Observe step) {
+        try (ExecutorBlocks.Lease block = ExecutorBlocks.dense(source, step.block())) {
+          for (SliceState state : before) {
+            BlockStatistics statistics = new BlockStatistics();
+            try (Matrix hidden = state.matrix()) {
+              block.block().observe(hidden, buffers, statistics);
+            }
+            after.add(new SliceState(state.slice(), state.cols(), state.hidden(), statistics));
+          }
+        }
+      } else if (work.step() instanceof AdvancePruned step) {
+        try (ExecutorBlocks.Lease pruned = ExecutorBlocks.pruned(source, step.block());
+            ExecutorBlocks.Lease dense = ExecutorBlocks.dense(source, step.next())) {
+          for (SliceState state : before) {
+            BlockStatistics statistics = new BlockStatistics();
+            try (Matrix hidden = state.matrix()) {
+              pruned.block().advance(hidden, buffers, ActivationObserver.NONE);
+              dense.block().observe(hidden, buffers, statistics);
+              after.add(SliceState.of(state.slice(), hidden, statistics));
+            }
+          }
+        }
+      }
+      return after.iterator();
+    } finally {
+      ExecutorBlocks.giveBack(source, buffers);
+    }
+  }
+}

@@ -1,0 +1,76 @@
+package ai.owl.spark.report;
+
+import ai.owl.pipeline.PruneReport;
+import java.util.Locale;
+
+/** A {@link PruneReport} as text for a terminal. */
+public final class ReportTable {
+  private ReportTable() {}
+
+  /** The blocks, the totals, the perplexities and the times. */
+  public static String of(PruneReport report) {
+    StringBuilder text = new StringBuilder();
+    line(text, "block   outliers %%   asked %%   reached %%   removed        of");
+    for (PruneReport.Block block : report.blocks()) {
+      line(
+          text,
+          "%5d   %10s   %7.3f   %9.3f   %7s   %7s",
+          block.profile().block(),
+          report.outlierRatio(block).map(ratio -> format("%.4f", ratio)).orElse("-"),
+          100 * block.sparsity(),
+          100 * block.reached(),
+          count(block.zeros()),
+          count(block.weights()));
+    }
+    line(
+        text,
+        "  all   %10s   %7.3f   %9.3f   %7s   %7s",
+        "",
+        100 * report.options().sparsity(),
+        100 * report.reached(),
+        count(report.zeros()),
+        count(report.weights()));
+    report
+        .dense()
+        .ifPresent(
+            dense ->
+                line(
+                    text,
+                    "%nperplexity %.4f dense, %.4f pruned, over %d windows of %d tokens in all",
+                    dense.value(),
+                    report.pruned().orElseThrow().value(),
+                    dense.windows(),
+                    dense.tokens()));
+    text.append(System.lineSeparator());
+    double total = report.seconds().values().stream().mapToDouble(Double::doubleValue).sum();
+    report.seconds().forEach((stage, seconds) -> line(text, "%-10s %9.1f s", stage, seconds));
+    line(text, "%-10s %9.1f s", "total", total);
+    report.warnings().forEach(warning -> line(text, "note: %s", warning));
+    return text.toString();
+  }
+
+  private static void line(StringBuilder text, String format, Object... values) {
+    text.append(format(format, values)).append(System.lineSeparator());
+  }
+
+  private static String format(String format, Object... values) {
+    return String.format(Locale.ROOT, format, values);
+  }
+
+  /** 6476005376 as 6.48 G. */
+  private static String count(long number) {
+    if (number < 10_000) {
+      return Long.toString(number);
+    }
+    double value = number;
+    int unit = -1;
+    while (value >= 999.5) {
+      value /= 1000;
+      unit++;
+    }
+    return format(
+        value < 9.995 ? "%.2f %s" : value < 99.95 ? "%.1f %s" : "%.0f %s",
+        value,
+        "kMGT".charAt(unit));
+  }
+}

@@ -1,0 +1,2 @@
+/** Reading: what a run did, for people. */
+package ai.owl.spark.report;
