@@ -4,13 +4,13 @@ import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.net.URI;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
@@ -138,7 +138,7 @@ public final class LocalStorage implements Storage {
   }
 
   @Override
-  public boolean isFolder(String location) {
+  public boolean isFolder(String location) throws IOException {
     return Files.isDirectory(path(location));
   }
 
@@ -173,7 +173,16 @@ public final class LocalStorage implements Storage {
         });
   }
 
-  private static Path path(String location) {
-    return location.startsWith("file:") ? Path.of(URI.create(location)) : Path.of(location);
+  /** A location is taken literally, as Hadoop does: {@code %20} in it is no space. */
+  private static Path path(String location) throws FileNotFoundException {
+    String name =
+        location.startsWith("file://")
+            ? location.substring("file://".length())
+            : location.startsWith("file:") ? location.substring("file:".length()) : location;
+    try {
+      return Path.of(name);
+    } catch (InvalidPathException e) {
+      throw new FileNotFoundException(location + " is not a path: " + e.getReason());
+    }
   }
 }

@@ -183,6 +183,7 @@ public final class SafetensorsFile {
     private final List<Span> spans = new ArrayList<>();
     private Map<String, String> metadata = Map.of();
     private JsonParser json;
+    private String entry; // the one being read, for messages
 
     Header(String location, long size, byte[] header) {
       this.location = location;
@@ -210,7 +211,8 @@ public final class SafetensorsFile {
         throw new MalformedCheckpointException(
             "Cannot read "
                 + location
-                + ": its header is not valid JSON: "
+                + ": its header is not valid JSON"
+                + (entry == null ? ": " : ", in or after the entry of " + quoted(entry) + ": ")
                 + e.getOriginalMessage()
                 + (e.getLocation() == null
                     ? ""
@@ -228,6 +230,7 @@ public final class SafetensorsFile {
         if (!names.add(name)) {
           throw fail("its header has " + quoted(name) + " twice");
         }
+        entry = name;
         json.nextToken();
         if (name.equals(METADATA)) {
           metadata = parseMetadata();
