@@ -8,7 +8,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.File;
 import java.io.IOException;
-import java.net.URISyntaxException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -35,15 +35,12 @@ public record Fixture(Path folder) {
     return fixtures;
   }
 
-  /** The fixtures in the test resources. */
+  /** The fixtures in the test resources, which both modules' tests find by the same property. */
   public static List<Fixture> golden() {
-    try {
-      Path root = Path.of(Fixture.class.getResource("/golden/generate.py").toURI()).getParent();
-      try (Stream<Path> folders = Files.list(root)) {
-        return folders.filter(Files::isDirectory).sorted().map(Fixture::new).toList();
-      }
-    } catch (IOException | URISyntaxException e) {
-      throw new IllegalStateException(e);
+    try (Stream<Path> folders = Files.list(Path.of(System.getProperty("owl.golden")))) {
+      return folders.filter(Files::isDirectory).sorted().map(Fixture::new).toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 

@@ -1,0 +1,78 @@
+package ai.owl.spark.pipeline;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import ai.owl.checkpoint.LocalStorage;
+import ai.owl.oracle.Fixture;
+import ai.owl.pipeline.LocalPipeline;
+import ai.owl.pipeline.Progress;
+import ai.owl.pipeline.PruneOptions;
+import ai.owl.pipeline.PruneReport;
+import ai.owl.spark.storage.HadoopStorage;
+import java.io.File;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.apache.spark.SparkConf;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * A cluster of real executor processes that have nothing but Spark's jars and ours: what crosses
+ * between them must be registered, loadable and whole.
+ */
+class LocalClusterIT {
+  @TempDir Path temporary;
+
+  @BeforeAll
+  static void makeSparkHome() throws Exception {
+    Path jars = Path.of(System.getenv("SPARK_HOME"), "jars");
+    Files.createDirectories(jars);
+    String classpath = Files.readString(Path.of(System.getProperty("owl.spark.classpath")));
+    for (String jar : classpath.strip().split(File.pathSeparator)) {
+      Path link = jars.resolve(Path.of(jar).getFileName());
+      if (!Files.exists(link)) {
+        Files.createSymbolicLink(link, Path.of(jar));
+      }
+    }
+  }
+
+  @Test
+  void executorsInProcessesOfTheirOwnWriteTheSameBytes() throws Exception {
+    Fixture fixture = Fixture.golden("llama-linear-f16");
+    PruneOptions local =
+        PruneOptions.defaults(fixture.model(), temporary.resolve("local").toString());
+    PruneReport expected =
+        new LocalPipeline(new LocalStorage(), Progress.NONE)
+            .prune(local, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
+
+    SparkConf conf =
+        new SparkConf()
+            .setMaster("local-cluster[2,1,768]")
+            .setAppName("LocalClusterIT")
+            .set("spark.jars", System.getProperty("owl.jar"))
+            .set("spark.executor.memory", "768m")
+            .set("spark.ui.enabled", "false")
+            .set("spark.driver.host", "127.0.0.1")
+            .set("spark.driver.bindAddress", "127.0.0.1");
+    OwlKryoRegistrator.configure(conf);
+    try (JavaSparkContext spark = new JavaSparkContext(conf)) {
+      PruneOptions distributed = local.withOutput(temporary.resolve("cluster").toString());
+      PruneReport report =
+          new SparkPipeline(spark, new HadoopStorage(spark.hadoopConfiguration()), Progress.NONE)
+              .prune(
+                  distributed,
+                  Optional.of(fixture.calibration()),
+                  Optional.of(fixture.evaluation()));
+      assertThat(spark.sc().statusTracker().getExecutorInfos())
+          .as("driver and executors")
+          .hasSizeGreaterThan(2);
+      assertThat(Folders.digests(Path.of(distributed.output())))
+          .isEqualTo(Folders.digests(Path.of(local.output())));
+      assertThat(report.blocks()).isEqualTo(expected.blocks());
+      assertThat(report.pruned()).isEqualTo(expected.pruned());
+    }
+  }
+}

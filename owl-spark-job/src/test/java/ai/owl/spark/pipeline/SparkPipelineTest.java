@@ -1,0 +1,230 @@
+package ai.owl.spark.pipeline;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import ai.owl.allocation.Uniform;
+import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.LocalStorage;
+import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.checkpoint.Storage;
+import ai.owl.oracle.Fixture;
+import ai.owl.pipeline.LocalPipeline;
+import ai.owl.pipeline.Progress;
+import ai.owl.pipeline.Propagation;
+import ai.owl.pipeline.PruneOptions;
+import ai.owl.pipeline.PruneReport;
+import ai.owl.pruning.Magnitude;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.stream.Stream;
+import org.apache.spark.SparkConf;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.scheduler.SparkListener;
+import org.apache.spark.scheduler.SparkListenerJobStart;
+import org.apache.spark.scheduler.SparkListenerTaskEnd;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * The Spark pipeline must write what the local one writes, however it is cut and whatever fails
+ * once.
+ */
+class SparkPipelineTest {
+  private static final LocalStorage STORAGE = new LocalStorage();
+  private static JavaSparkContext spark;
+
+  @TempDir Path temporary;
+
+  @BeforeAll
+  static void start() {
+    SparkConf conf =
+        new SparkConf()
+            .setMaster("local[2,3]") // two slots, three attempts a task
+            .setAppName("SparkPipelineTest")
+            .set("spark.ui.enabled", "false")
+            .set("spark.driver.host", "127.0.0.1")
+            .set("spark.driver.bindAddress", "127.0.0.1");
+    OwlKryoRegistrator.configure(conf);
+    spark = new JavaSparkContext(conf);
+  }
+
+  @AfterAll
+  static void stop() {
+    spark.close();
+  }
+
+  static Stream<String> models() {
+    return Fixture.golden().stream().map(Fixture::toString);
+  }
+
+  @ParameterizedTest
+  @MethodSource("models")
+  void writesTheBytesOfTheLocalPipeline(String name) throws Exception {
+    Fixture fixture = Fixture.golden(name);
+    for (Propagation propagation : Propagation.values()) {
+      for (boolean owl : new boolean[] {true, false}) {
+        PruneOptions options =
+            PruneOptions.defaults(fixture.model(), output("local-" + propagation + owl))
+                .withPropagation(propagation);
+        options = owl ? options : options.withAllocator(new Uniform());
+        PruneReport local =
+            new LocalPipeline(STORAGE, Progress.NONE)
+                .prune(
+                    options, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
+        PruneOptions distributed = options.withOutput(output("spark-" + propagation + owl));
+        PruneReport report =
+            new SparkPipeline(spark, STORAGE, Progress.NONE)
+                .prune(
+                    distributed,
+                    Optional.of(fixture.calibration()),
+                    Optional.of(fixture.evaluation()));
+        assertThat(Folders.digests(Path.of(distributed.output())))
+            .isEqualTo(Folders.digests(Path.of(options.output())));
+        assertThat(report.blocks()).isEqualTo(local.blocks());
+        assertThat(report.pruned()).isEqualTo(local.pruned());
+        assertThat(report.dense()).isEqualTo(local.dense());
+        assertThat(report.fingerprint()).isEqualTo(local.fingerprint());
+      }
+    }
+  }
+
+  @Test
+  void writesTheSameBytesForAnyNumberOfPartitions() throws Exception {
+    Fixture fixture = Fixture.golden("llama3-bf16");
+    TokenSequences uneven = unevenSequences(fixture);
+    Map<String, String> one = prune(fixture, uneven, STORAGE, 1, "one");
+    assertThat(prune(fixture, uneven, STORAGE, 2, "two")).isEqualTo(one);
+    assertThat(prune(fixture, uneven, STORAGE, 5, "five")).isEqualTo(one);
+  }
+
+  /** Sequences of different lengths, more of them than partitions. */
+  private static TokenSequences unevenSequences(Fixture fixture) throws Exception {
+    List<int[]> sequences = new ArrayList<>();
+    for (int[] ids : fixture.calibration().sequences()) {
+      sequences.add(java.util.Arrays.copyOf(ids, 5 + 3 * sequences.size()));
+      sequences.add(ids);
+    }
+    return TokenSequences.of(sequences);
+  }
+
+  @Test
+  void aTaskThatFailsOnceLeavesNoTrace() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    Map<String, String> undisturbed =
+        prune(fixture, fixture.calibration(), STORAGE, 3, "undisturbed");
+    // Every shard breaks off once while it is written, and every weight file is away once.
+    Storage failing = new FailingOnceStorage("/disturbed/model-", "/model-0000");
+    assertThat(prune(fixture, fixture.calibration(), failing, 3, "disturbed"))
+        .isEqualTo(undisturbed);
+    assertThat(FailingOnceStorage.failures()).isGreaterThan(4);
+  }
+
+  @Test
+  void whatKeepsFailingIsReportedAndLeavesNoCheckpoint() throws Exception {
+    Fixture fixture = Fixture.golden("llama-f32");
+    Path broken = temporary.resolve("broken");
+    Files.createDirectories(broken);
+    try (Stream<Path> files = Files.list(Path.of(fixture.model()))) {
+      for (Path file : files.toList()) {
+        Files.copy(file, broken.resolve(file.getFileName()));
+      }
+    }
+    var tensor =
+        Fixture.tensor(broken.resolve("model.safetensors"), "model.layers.2.mlp.up_proj.weight");
+    byte[] bytes = Files.readAllBytes(broken.resolve("model.safetensors"));
+    bytes[(int) tensor.position() + 2] = (byte) 0xc0;
+    bytes[(int) tensor.position() + 3] = 0x7f; // a NaN
+    Files.write(broken.resolve("model.safetensors"), bytes);
+    PruneOptions options = PruneOptions.defaults(broken.toString(), output("never"));
+    assertThatThrownBy(
+            () ->
+                new SparkPipeline(spark, STORAGE, Progress.NONE)
+                    .prune(options, Optional.of(fixture.calibration()), Optional.empty()))
+        .isInstanceOf(MalformedCheckpointException.class)
+        .hasMessageContaining("model.layers.2.mlp.up_proj.weight")
+        .hasMessageContaining("NaN");
+    assertThat(Path.of(options.output())).doesNotExist();
+  }
+
+  @Test
+  void evaluatesWhatTheLocalPipelineEvaluates() throws Exception {
+    Fixture fixture = Fixture.golden("llama-linear-f16");
+    assertThat(
+            new SparkPipeline(spark, STORAGE, Progress.NONE)
+                .evaluate(fixture.model(), fixture.evaluation()))
+        .isEqualTo(
+            new LocalPipeline(STORAGE, Progress.NONE)
+                .evaluate(fixture.model(), fixture.evaluation()));
+  }
+
+  @Test
+  void namesItsJobsAndSendsTheDriverNothingLargerThanStatistics() throws Exception {
+    Fixture fixture = Fixture.golden("llama-f32");
+    List<String> jobs = new CopyOnWriteArrayList<>();
+    List<Long> results = new CopyOnWriteArrayList<>();
+    SparkListener listener =
+        new SparkListener() {
+          @Override
+          public void onJobStart(SparkListenerJobStart job) {
+            jobs.add(job.properties().getProperty("spark.job.description"));
+          }
+
+          @Override
+          public void onTaskEnd(SparkListenerTaskEnd task) {
+            if (task.taskMetrics() != null) {
+              results.add(task.taskMetrics().resultSize());
+            }
+          }
+        };
+    spark.sc().addSparkListener(listener);
+    try {
+      prune(fixture, fixture.calibration(), STORAGE, 2, "named");
+    } finally {
+      spark.sc().removeSparkListener(listener);
+    }
+    assertThat(jobs)
+        .contains(
+            "calibrate: block 0 of 0..2",
+            "count outliers of 3 blocks",
+            "propagate: block 2 of 0..2",
+            "prune 3 blocks with wanda to 0.7");
+    assertThat(results).isNotEmpty().allSatisfy(size -> assertThat(size).isLessThan(32_000));
+  }
+
+  @Test
+  void runsThroughAHundredBlocks() throws Exception {
+    // Each step's RDD descends from the one before it: a deep model must not overflow a stack.
+    Fixture fixture = Fixture.golden("llama-f32");
+    Path deep = DeepModel.repeatBlocks(fixture, 100, temporary.resolve("deep"));
+    PruneOptions options =
+        PruneOptions.defaults(deep.toString(), output("deep-pruned")).withPruner(new Magnitude());
+    TokenSequences tokens = TokenSequences.of(fixture.calibration().sequences().subList(0, 2));
+    PruneReport report =
+        new SparkPipeline(spark, STORAGE, Progress.NONE)
+            .prune(options, Optional.of(tokens), Optional.empty());
+    assertThat(report.blocks()).hasSize(100);
+  }
+
+  private Map<String, String> prune(
+      Fixture fixture, TokenSequences tokens, Storage storage, int partitions, String name)
+      throws Exception {
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output(name));
+    new SparkPipeline(spark, storage, Progress.NONE, partitions)
+        .prune(options, Optional.of(tokens), Optional.empty());
+    return Folders.digests(Path.of(options.output()));
+  }
+
+  private String output(String name) {
+    return temporary.resolve(name).toString();
+  }
+}
