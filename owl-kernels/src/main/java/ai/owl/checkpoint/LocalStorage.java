@@ -27,13 +27,13 @@ public final class LocalStorage implements Storage {
   public Reader open(String location) throws IOException {
     Path path = path(location);
     if (Files.isDirectory(path)) {
-      throw new FileNotFoundException(location + " is a folder");
+      throw new FileNotFoundException(location + ": it is a folder");
     }
     FileChannel channel;
     try {
       channel = FileChannel.open(path, StandardOpenOption.READ);
     } catch (NoSuchFileException e) {
-      throw new FileNotFoundException(location + " does not exist");
+      throw new FileNotFoundException(location + ": it does not exist");
     }
     long size = channel.size();
     return new Reader() {
@@ -182,7 +182,7 @@ public final class LocalStorage implements Storage {
     try {
       return Path.of(name);
     } catch (InvalidPathException e) {
-      throw new FileNotFoundException(location + " is not a path: " + e.getReason());
+      throw new FileNotFoundException(location + ": it is not a path, " + e.getReason());
     }
   }
 }

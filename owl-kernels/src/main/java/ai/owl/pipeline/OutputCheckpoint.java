@@ -56,11 +56,37 @@ public final class OutputCheckpoint {
   }
 
   /**
-   * Claims the output folder: refuses one that is in use, or takes its index away first if it may
-   * be overwritten, and finds out whether it can be written to before hours are spent.
+   * Refuses an output folder that a run with these options may not write to. Changes nothing.
    *
-   * @throws IllegalArgumentException if the folder is the input, or is not empty and may not be
-   *     overwritten
+   * @throws IllegalArgumentException if it is the input, a file, or holds something that may not be
+   *     replaced
+   */
+  public static void requireFree(Storage storage, PruneOptions options) throws IOException {
+    String output = options.output();
+    if (stripped(output).equals(stripped(options.model()))) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + output
+              + ": it is the model that is to be pruned; give another --output");
+    }
+    if (!storage.exists(output)) {
+      return;
+    }
+    if (!storage.isFolder(output)) {
+      throw new IllegalArgumentException(
+          "Cannot write to " + output + ": it is a file; --output must be a folder");
+    }
+    if (!options.overwrite()) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + output
+              + ": there is something in it; give --overwrite to replace it, or another --output");
+    }
+  }
+
+  /**
+   * Claims the output folder: takes away the index, if there is one that may be replaced, and finds
+   * out whether the folder can be written to before hours are spent.
    */
   static OutputCheckpoint begin(
       Storage storage,
@@ -69,33 +95,16 @@ public final class OutputCheckpoint {
       ModelLayout model,
       String fingerprint)
       throws IOException {
+    requireFree(storage, options);
     String output = options.output();
-    if (stripped(output).equals(stripped(options.model()))) {
-      throw new IllegalArgumentException(
-          "Cannot write to "
-              + output
-              + ": it is the model that is to be pruned; give another --output");
+    // The index first: from here on nothing in the folder looks whole.
+    storage.delete(Storage.resolve(output, INDEX));
+    for (String name : storage.list(output)) {
+      if (name.endsWith(".safetensors")) {
+        storage.delete(Storage.resolve(output, name));
+      }
     }
-    if (storage.exists(output)) {
-      if (!storage.isFolder(output)) {
-        throw new IllegalArgumentException(
-            "Cannot write to " + output + ": it is a file; --output must be a folder");
-      }
-      if (!options.overwrite()) {
-        throw new IllegalArgumentException(
-            "Cannot write to "
-                + output
-                + ": there is something in it; give --overwrite to replace it, or another --output");
-      }
-      // The index first: from here on nothing in the folder looks whole.
-      storage.delete(Storage.resolve(output, INDEX));
-      for (String name : storage.list(output)) {
-        if (name.endsWith(".safetensors")) {
-          storage.delete(Storage.resolve(output, name));
-        }
-      }
-      storage.delete(workFolder(output));
-    }
+    storage.delete(workFolder(output));
     String mark = Storage.resolve(workFolder(output), fingerprint + ".started");
     storage.writeAll(mark, new byte[0]);
     return new OutputCheckpoint(storage, input, model, output, mark);

@@ -1,8 +1,10 @@
 package ai.owl.spark.cli;
 
 import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.model.ModelLayout;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.storage.HadoopStorage;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
@@ -69,6 +71,7 @@ final class EvaluateCommand implements Callable<Integer> {
     try (SparkSession session = SparkContexts.open("evaluate")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+      ModelLayout.of(Checkpoint.open(storage, model)); // refused before any text is tokenized
       TokenSequences tokens =
           new TokenInput(session, storage).evaluation(text, "--text", model, length, windows);
       Perplexity perplexity =

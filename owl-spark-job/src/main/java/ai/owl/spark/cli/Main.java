@@ -104,7 +104,7 @@ public final class Main {
       return Optional.empty();
     }
     if (failure instanceof FileNotFoundException || failure instanceof NoSuchFileException) {
-      return Optional.of("Cannot find " + failure.getMessage());
+      return Optional.of("Cannot read " + failure.getMessage());
     }
     if (failure instanceof AccessDeniedException) {
       return Optional.of("Cannot access " + failure.getMessage() + ": permission denied");

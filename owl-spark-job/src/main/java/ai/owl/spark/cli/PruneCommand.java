@@ -5,7 +5,10 @@ import ai.owl.allocation.SparsityAllocator;
 import ai.owl.allocation.Uniform;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.calibration.WindowSampling;
+import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
+import ai.owl.model.ModelLayout;
+import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
@@ -181,6 +184,9 @@ final class PruneCommand implements Callable<Integer> {
     try (SparkSession session = SparkContexts.open("prune")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+      // What can be refused at once is refused before any text is tokenized.
+      ModelLayout.of(Checkpoint.open(storage, model));
+      OutputCheckpoint.requireFree(storage, options);
       TokenInput input = new TokenInput(session, storage);
       Optional<TokenSequences> sequencesToObserve = Optional.empty();
       if (!calibration.isEmpty() && options.needsCalibration()) {

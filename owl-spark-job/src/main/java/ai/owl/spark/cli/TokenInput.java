@@ -99,7 +99,7 @@ final class TokenInput {
     @Override
     public void forEach(Consumer<String> documents) throws IOException {
       if (!storage.exists(location)) {
-        throw new FileNotFoundException(location + " does not exist");
+        throw new FileNotFoundException(location + ": it does not exist");
       }
       Iterator<Row> rows;
       try {

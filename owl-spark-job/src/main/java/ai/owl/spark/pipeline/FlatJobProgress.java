@@ -3,6 +3,7 @@ package ai.owl.spark.pipeline;
 import ai.owl.pipeline.Progress;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 import org.apache.spark.Success$;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -16,6 +17,7 @@ final class FlatJobProgress extends SparkListener implements AutoCloseable {
 
   private final JavaSparkContext spark;
   private final Progress progress;
+  private final AtomicInteger told = new AtomicInteger();
   private final Set<Integer> stages = ConcurrentHashMap.newKeySet();
 
   FlatJobProgress(JavaSparkContext spark, Progress progress) {
@@ -24,12 +26,18 @@ final class FlatJobProgress extends SparkListener implements AutoCloseable {
     spark.sc().addSparkListener(this);
   }
 
-  /** Runs a job whose tasks are steps of the stage at work, under a name. */
-  <T> T run(String description, Supplier<T> job) {
+  /** Runs a job, each of whose tasks is a step of the stage at work, under a name. */
+  <T> T run(String description, int tasks, Supplier<T> job) {
     spark.setLocalProperty("spark.job.description", description);
     spark.setLocalProperty(FLAT, "true");
+    told.set(0);
     try {
-      return job.get();
+      T result = job.get();
+      stages.clear(); // news that comes later is of no use
+      while (told.get() < tasks) {
+        tell();
+      }
+      return result;
     } finally {
       spark.setLocalProperty(FLAT, null);
       stages.clear();
@@ -46,8 +54,13 @@ final class FlatJobProgress extends SparkListener implements AutoCloseable {
   @Override
   public void onTaskEnd(SparkListenerTaskEnd task) {
     if (stages.contains(task.stageId()) && task.reason() == Success$.MODULE$) {
-      progress.step("task " + task.taskInfo().index());
+      tell();
     }
+  }
+
+  private synchronized void tell() {
+    told.incrementAndGet();
+    progress.step("done");
   }
 
   @Override

@@ -159,6 +159,7 @@ public final class SparkPipeline {
     try {
       return jobs.run(
           "count outliers of " + tasks.size() + " blocks",
+          tasks.size(),
           () ->
               spark
                   .parallelize(tasks, tasks.size())
@@ -228,6 +229,7 @@ public final class SparkPipeline {
     try {
       return jobs.run(
           description,
+          tasks.size(),
           () ->
               spark
                   .parallelize(tasks, tasks.size())

@@ -66,13 +66,16 @@ sealed interface Step extends Serializable {
           }
         }
       } else if (work.step() instanceof AdvancePruned step) {
-        try (ExecutorBlocks.Lease pruned = ExecutorBlocks.pruned(source, step.block());
-            ExecutorBlocks.Lease dense = ExecutorBlocks.dense(source, step.next())) {
+        try (ExecutorBlocks.Lease pruned = ExecutorBlocks.pruned(source, step.block())) {
+          // Read while the first slice runs through the pruned block.
+          ExecutorBlocks.prefetch(source, step.next());
           for (SliceState state : before) {
             BlockStatistics statistics = new BlockStatistics();
             try (Matrix hidden = state.matrix()) {
               pruned.block().advance(hidden, buffers, ActivationObserver.NONE);
-              dense.block().observe(hidden, buffers, statistics);
+              try (ExecutorBlocks.Lease next = ExecutorBlocks.dense(source, step.next())) {
+                next.block().observe(hidden, buffers, statistics);
+              }
               after.add(SliceState.of(state.slice(), hidden, statistics));
             }
           }
