@@ -35,10 +35,7 @@ def check_variant(fixture, variant):
     require_untouched(fixture / "model", output, before, after)
     same = require_same_masks(before, after, read_file(fixture / "expected" / f"pruned-{variant}.safetensors"))
     require_allocation(report, expected["allocation"][allocation])
-    if allocation == "owl":
-        require_outlier_ratios(report, expected["outlier_ratio_percent"]["5.0"], before)
-    else:  # nobody needs them, so nobody spends a pass on them
-        require(all(block["outlierRatio"] is None for block in report["blocks"]), "outlier ratios nobody asked for")
+    require_outlier_ratios(report, allocation, expected["outlier_ratio_percent"]["5.0"], before)
     require_close("dense perplexity", report["perplexity"]["dense"], expected["perplexity"]["dense"], 0.005)
     require_close("pruned perplexity", report["perplexity"]["pruned"], expected["perplexity"][variant], 0.005)
     require_counts(report, after, variant.split("-")[0], 0.7)
@@ -81,8 +78,11 @@ def require_allocation(report, expected):
     require(all(abs(a - b) <= 1e-6 for a, b in zip(found, expected)), f"allocation {found}, expected {expected}")
 
 
-def require_outlier_ratios(report, expected_percent, tensors):
-    """Within two weights of the oracle's count."""
+def require_outlier_ratios(report, allocation, expected_percent, tensors):
+    """Within two weights of the oracle's count; none where the allocation needs none."""
+    if allocation == "uniform":
+        require(all(block["outlierRatio"] is None for block in report["blocks"]), "outlier ratios nobody asked for")
+        return
     blocks = linears_of_blocks(tensors)
     for block, expected in zip(report["blocks"], expected_percent, strict=True):
         size = sum(tensors[name].zeros().size for name in blocks[block["index"]])

@@ -34,7 +34,7 @@ def check_row(expected, row):
     before, after = read_folder(product.STORIES), read_folder(output)
     require_close("dense perplexity", report["perplexity"]["dense"], expected["perplexity"]["dense"], 0.005)
     require_close("pruned perplexity", report["perplexity"]["pruned"], expected["perplexity"][row], 0.005)
-    require_outlier_ratios(report, expected["outlier_ratio_percent"], before)
+    require_outlier_ratios(report, row.split()[2], expected["outlier_ratio_percent"], before)
     require_untouched(product.STORIES, output, before, after)
     require_counts(report, after, row.split()[1], float(row.split()[0]))
     return f"{report['perplexity']['pruned']:.4f}"

@@ -257,7 +257,7 @@ class TextDocumentsTest {
     String missing = folder.resolve("no.txt").toString();
     assertThatExceptionOfType(FileNotFoundException.class)
         .isThrownBy(() -> TextDocuments.read(storage, List.of(missing)))
-        .withMessage(missing + " does not exist");
+        .withMessage(missing + ": it does not exist");
   }
 
   @Test

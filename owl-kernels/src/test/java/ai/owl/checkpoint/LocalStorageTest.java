@@ -120,7 +120,7 @@ class LocalStorageTest {
   void saysWhatIsNotAFile() {
     assertThatThrownBy(() -> storage.open(at("none")))
         .isInstanceOf(FileNotFoundException.class)
-        .hasMessage(at("none") + " does not exist");
+        .hasMessage(at("none") + ": it does not exist");
     assertThatThrownBy(() -> storage.open(folder.toString()))
         .isInstanceOf(FileNotFoundException.class)
         .hasMessage(folder + " is a folder");

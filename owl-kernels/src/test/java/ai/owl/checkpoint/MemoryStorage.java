@@ -47,7 +47,7 @@ final class MemoryStorage implements Storage {
   public Reader open(String location) throws IOException {
     byte[] content = files.get(location);
     if (content == null) {
-      throw new FileNotFoundException(location + " does not exist");
+      throw new FileNotFoundException(location + ": it does not exist");
     }
     opened++;
     return new Reader() {
