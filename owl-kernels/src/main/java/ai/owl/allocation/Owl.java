@@ -40,6 +40,15 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
   }
 
   @Override
+  public String label() {
+    return "owl M=" + plain(threshold) + " λ=" + plain(lambda);
+  }
+
+  private static String plain(double value) {
+    return value == Math.rint(value) ? Long.toString((long) value) : Double.toString(value);
+  }
+
+  @Override
   public boolean needsOutlierRatios() {
     return true;
   }

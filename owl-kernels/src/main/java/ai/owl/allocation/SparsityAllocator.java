@@ -10,6 +10,11 @@ public sealed interface SparsityAllocator extends Serializable permits Owl, Unif
   /** The name that the command line uses. */
   String name();
 
+  /** The name with the hyper-parameters, for tables. */
+  default String label() {
+    return name();
+  }
+
   /** Whether it looks at outlier ratios; if not, nobody needs to count them for it. */
   boolean needsOutlierRatios();
 

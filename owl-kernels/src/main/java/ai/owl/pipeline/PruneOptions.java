@@ -4,6 +4,8 @@ import ai.owl.allocation.Owl;
 import ai.owl.allocation.SparsityAllocator;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.Wanda;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.Serializable;
 
 /**
@@ -89,5 +91,19 @@ public record PruneOptions(
   public boolean needsDensePass() {
     return allocator.needsOutlierRatios()
         || pruner.needsStatistics() && propagation == Propagation.DENSE;
+  }
+
+  /** How it is pruned, as JSON, but not what and whereto. */
+  ObjectNode toJson() {
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    json.put("sparsity", sparsity);
+    json.put("metric", pruner.name());
+    json.put("allocation", allocator.name());
+    if (allocator instanceof Owl owl) {
+      json.put("outlierThreshold", owl.threshold());
+      json.put("lambda", owl.lambda());
+    }
+    json.put("propagation", propagation.label());
+    return json;
   }
 }

@@ -131,17 +131,8 @@ public record PruneReport(
   public ObjectNode toJson() {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     json.put("fingerprint", fingerprint);
-    ObjectNode asked = json.putObject("options");
-    asked.put("model", options.model());
-    asked.put("output", options.output());
-    asked.put("sparsity", options.sparsity());
-    asked.put("metric", options.pruner().name());
-    asked.put("allocation", options.allocator().name());
-    if (options.allocator() instanceof Owl owl) {
-      asked.put("outlierThreshold", owl.threshold());
-      asked.put("lambda", owl.lambda());
-    }
-    asked.put("propagation", options.propagation().label());
+    json.set(
+        "options", options.toJson().put("model", options.model()).put("output", options.output()));
     json.put("architecture", architecture);
     json.putObject("calibration").put("sequences", sequences).put("tokens", tokens);
     if (dense.isPresent() || pruned.isPresent()) {
