@@ -128,6 +128,11 @@ public final class TextTokenizer implements AutoCloseable {
     return tokenizer.decode(Arrays.stream(ids).asLongStream().toArray(), false);
   }
 
+  /** The text that ids stand for, as a reader wants it: without special tokens. */
+  public String text(int[] ids) {
+    return tokenizer.decode(Arrays.stream(ids).asLongStream().toArray(), true);
+  }
+
   @Override
   public void close() {
     tokenizer.close();

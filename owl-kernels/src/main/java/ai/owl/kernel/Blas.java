@@ -6,6 +6,7 @@ import static org.bytedeco.openblas.global.openblas.CblasTrans;
 import static org.bytedeco.openblas.global.openblas.blas_get_num_threads;
 import static org.bytedeco.openblas.global.openblas.blas_set_num_threads;
 import static org.bytedeco.openblas.global.openblas.cblas_sgemm;
+import static org.bytedeco.openblas.global.openblas.cblas_sgemv;
 
 import ai.owl.tensor.Matrix;
 import org.bytedeco.javacpp.FloatPointer;
@@ -34,6 +35,22 @@ public final class Blas {
    * @param out (rows, out_features)
    */
   public static void linear(Matrix x, Matrix w, float beta, Matrix out) {
+    if (x.rows() == 1) { // a product with one row would spend its time on packing w
+      cblas_sgemv(
+          CblasRowMajor,
+          CblasNoTrans,
+          (int) w.rows(),
+          w.cols(),
+          1f,
+          w.pointer(0, 0),
+          w.cols(),
+          x.pointer(0, 0),
+          1,
+          beta,
+          out.pointer(0, 0),
+          1);
+      return;
+    }
     gemm(
         false,
         true,

@@ -26,14 +26,20 @@ public record CausalAttention(int heads, int keyValueHeads, int headDim, int win
     return new Matrix(Math.min(ROWS, tokens), tokens);
   }
 
+  /** Attention of a whole sequence: no positions before the first query. */
+  public void apply(Matrix q, Matrix k, Matrix v, Matrix scores, Matrix out) {
+    apply(q, k, v, 0, scores, out);
+  }
+
   /**
-   * @param q (tokens, heads · d), rotated
-   * @param k (tokens, keyValueHeads · d), rotated
-   * @param v (tokens, keyValueHeads · d)
-   * @param scores scratch from {@link #scores}
+   * @param q (tokens, heads · d), rotated; the queries of positions {@code past} and on
+   * @param k (past + tokens or more, keyValueHeads · d), rotated
+   * @param v (past + tokens or more, keyValueHeads · d)
+   * @param past number of positions before the first query
+   * @param scores scratch from {@link #scores}, for as many tokens as there are keys
    * @param out (tokens, heads · d)
    */
-  public void apply(Matrix q, Matrix k, Matrix v, Matrix scores, Matrix out) {
+  public void apply(Matrix q, Matrix k, Matrix v, int past, Matrix scores, Matrix out) {
     int tokens = (int) q.rows();
     float scale = (float) (1 / Math.sqrt(headDim));
     float[] row = new float[scores.cols()];
@@ -41,9 +47,9 @@ public record CausalAttention(int heads, int keyValueHeads, int headDim, int win
       int column = head * headDim;
       int group = head / (heads / keyValueHeads) * headDim;
       for (int first = 0; first < tokens; first += ROWS) {
-        int end = Math.min(tokens, first + ROWS); // keys up to the block's last query
-        int start = window == 0 ? 0 : Math.max(0, first - window + 1);
-        int queries = end - first;
+        int queries = Math.min(tokens, first + ROWS) - first;
+        int end = past + first + queries; // keys up to the last of these queries
+        int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
         int keys = end - start;
         Blas.gemm(
             false,
@@ -60,7 +66,7 @@ public record CausalAttention(int heads, int keyValueHeads, int headDim, int win
             scores.pointer(0, 0),
             scores.cols());
         for (int i = 0; i < queries; i++) {
-          int position = first + i;
+          int position = past + first + i;
           int from = window == 0 ? 0 : Math.max(0, position - window + 1) - start;
           int to = position + 1 - start;
           scores.copyTo(i, 0, row, 0, keys);

@@ -96,16 +96,22 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
       return positions;
     }
 
-    /**
-     * Turns every head of every row, in place; the row's number is its position.
-     *
-     * @param x (tokens, heads · headDim), tokens at most {@link #positions}
-     */
+    /** Turns every head of every row, in place; the row's number is its position. */
     public void rotate(Matrix x) {
+      rotate(x, 0);
+    }
+
+    /**
+     * Turns every head of every row, in place.
+     *
+     * @param x (tokens, heads · headDim); its rows are the positions {@code past} and on
+     * @param past position of the first row; {@code past + tokens} is at most {@link #positions}
+     */
+    public void rotate(Matrix x, int past) {
       float[] row = new float[x.cols()];
-      for (int p = 0; p < x.rows(); p++) {
-        x.row(p, row);
-        int at = p * half;
+      for (int t = 0; t < x.rows(); t++) {
+        x.row(t, row);
+        int at = (past + t) * half;
         for (int head = 0; head < row.length; head += 2 * half) {
           for (int j = 0; j < half; j++) {
             float a = row[head + j];
@@ -114,7 +120,7 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
             row[head + half + j] = b * cos[at + j] + a * sin[at + j];
           }
         }
-        x.setRow(p, row);
+        x.setRow(t, row);
       }
     }
   }

@@ -88,6 +88,32 @@ public final class DecoderBlock implements AutoCloseable {
     activate(at.residual(), at, observer);
   }
 
+  /**
+   * Runs the next tokens of a sequence through the block, the ones before them being in the cache.
+   *
+   * @param hidden (tokens, hidden), replaced by the hidden states after the block
+   */
+  public void extend(Matrix hidden, ForwardBuffers buffers, KeyValueCache cache) {
+    ForwardBuffers.Views at = buffers.of((int) hidden.rows());
+    RmsNorm.apply(hidden, attentionNorm, config.normEpsilon(), at.normed());
+    linear(LinearRole.Q_PROJ, at.normed(), 0f, at.q());
+    linear(LinearRole.K_PROJ, at.normed(), 0f, at.k());
+    linear(LinearRole.V_PROJ, at.normed(), 0f, at.v());
+    int past = cache.length();
+    cache.rotations().rotate(at.q(), past);
+    cache.rotations().rotate(at.k(), past);
+    cache.append(at.k(), at.v());
+    attention().apply(at.q(), cache.keys(), cache.values(), past, cache.scores(), at.attended());
+    linear(LinearRole.O_PROJ, at.attended(), 1f, hidden);
+    activate(hidden, at, ActivationObserver.NONE);
+    linear(LinearRole.DOWN_PROJ, at.gate(), 1f, hidden);
+  }
+
+  private CausalAttention attention() {
+    return new CausalAttention(
+        config.heads(), config.keyValueHeads(), config.headDim(), config.slidingWindow());
+  }
+
   /** Everything up to o_proj's input. */
   private void attend(Matrix hidden, ForwardBuffers.Views at, ActivationObserver observer) {
     RmsNorm.apply(hidden, attentionNorm, config.normEpsilon(), at.normed());
@@ -97,9 +123,7 @@ public final class DecoderBlock implements AutoCloseable {
     linear(LinearRole.V_PROJ, at.normed(), 0f, at.v());
     at.rotations().rotate(at.q());
     at.rotations().rotate(at.k());
-    new CausalAttention(
-            config.heads(), config.keyValueHeads(), config.headDim(), config.slidingWindow())
-        .apply(at.q(), at.k(), at.v(), at.scores(), at.attended());
+    attention().apply(at.q(), at.k(), at.v(), at.scores(), at.attended());
     observer.observe(LinearInput.ATTENTION_OUTPUT, at.attended());
   }
 

@@ -86,4 +86,24 @@ public final class LanguageModelHead {
     }
     return losses;
   }
+
+  /**
+   * The logits of the token after the last one.
+   *
+   * @param weights the whole projection, (vocab_size, hidden)
+   * @param gain of the last norm, (hidden)
+   * @param hidden (tokens, hidden) after the last block; not changed
+   */
+  public static float[] nextLogits(
+      ModelConfig config, Matrix weights, float[] gain, Matrix hidden) {
+    try (Matrix last = new Matrix(1, hidden.cols());
+        Matrix logits = new Matrix(1, config.vocabSize())) {
+      float[] row = new float[hidden.cols()];
+      hidden.row(hidden.rows() - 1, row);
+      last.setRow(0, row);
+      RmsNorm.apply(last, gain, config.normEpsilon(), last);
+      Blas.linear(last, weights, 0f, logits);
+      return logits.toArray();
+    }
+  }
 }

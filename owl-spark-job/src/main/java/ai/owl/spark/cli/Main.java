@@ -25,7 +25,12 @@ import picocli.CommandLine.ScopeType;
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
     synopsisSubcommandLabel = "COMMAND",
-    subcommands = {PruneCommand.class, EvaluateCommand.class, InspectCommand.class})
+    subcommands = {
+      PruneCommand.class,
+      EvaluateCommand.class,
+      InspectCommand.class,
+      GenerateCommand.class
+    })
 public final class Main {
   static final int DONE = 0;
   static final int OURS = 1;

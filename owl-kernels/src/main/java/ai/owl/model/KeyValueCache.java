@@ -1,0 +1,68 @@
+package ai.owl.model;
+
+import ai.owl.kernel.CausalAttention;
+import ai.owl.kernel.RotaryEmbedding;
+import ai.owl.tensor.Matrix;
+
+/**
+ * The keys and values that one block computed for the tokens so far, so that the next token needs
+ * no others. Holds a number of positions fixed from the start.
+ */
+public final class KeyValueCache implements AutoCloseable {
+  private final Matrix keys; // (positions, keyValueHeads · headDim), rotated
+  private final Matrix values; // (positions, keyValueHeads · headDim)
+  private final Matrix scores;
+  private final RotaryEmbedding.Table rotations;
+  private int length;
+
+  /**
+   * @param positions how many tokens there will be at most
+   */
+  public KeyValueCache(ModelConfig config, int positions) {
+    int width = config.keyValueHeads() * config.headDim();
+    this.keys = new Matrix(positions, width);
+    this.values = new Matrix(positions, width);
+    this.scores = CausalAttention.scores(positions);
+    this.rotations = config.rotary().table(positions);
+  }
+
+  /** Number of tokens it knows. */
+  public int length() {
+    return length;
+  }
+
+  RotaryEmbedding.Table rotations() {
+    return rotations;
+  }
+
+  Matrix scores() {
+    return scores;
+  }
+
+  Matrix keys() {
+    return keys;
+  }
+
+  Matrix values() {
+    return values;
+  }
+
+  /** Adds the keys and values of the next tokens. */
+  void append(Matrix k, Matrix v) {
+    float[] row = new float[k.cols()];
+    for (long t = 0; t < k.rows(); t++) {
+      k.row(t, row);
+      keys.setRow(length + t, row);
+      v.row(t, row);
+      values.setRow(length + t, row);
+    }
+    length += (int) k.rows();
+  }
+
+  @Override
+  public void close() {
+    keys.close();
+    values.close();
+    scores.close();
+  }
+}
