@@ -399,7 +399,7 @@ public final class SafetensorsFile {
               .thenComparing(Span::name));
       List<TensorRef> placed = new ArrayList<>(spans.size());
       long end = 0;
-      String last = null;
+      String before = null;
       for (Span span : spans) {
         if (span.begin < end) {
           throw fail(
@@ -407,21 +407,33 @@ public final class SafetensorsFile {
               "begins at data offset "
                   + span.begin
                   + ", inside of tensor "
-                  + quoted(last)
+                  + quoted(before)
                   + ", which ends at "
                   + end);
         }
         if (span.begin > end) {
+          Span last = spans.get(spans.size() - 1);
+          if (last.end > size - dataStart) {
+            throw fail(
+                last.name,
+                "has data_offsets ["
+                    + last.begin
+                    + ", "
+                    + last.end
+                    + "], but only "
+                    + (size - dataStart)
+                    + " bytes follow the header");
+          }
           throw fail(
               span.name,
               "begins at data offset "
                   + span.begin
                   + ", but "
-                  + (last == null ? "the data begins at 0" : quoted(last) + " ends at " + end)
+                  + (before == null ? "the data begins at 0" : quoted(before) + " ends at " + end)
                   + ": the bytes between belong to no tensor");
         }
         end = span.end;
-        last = span.name;
+        before = span.name;
         // Cannot be used if it overflows: the check below then refuses the file.
         placed.add(
             new TensorRef(
@@ -438,7 +450,7 @@ public final class SafetensorsFile {
             "it is truncated: its tensors need "
                 + end
                 + " bytes, up to the end of "
-                + quoted(last)
+                + quoted(before)
                 + ", but only "
                 + held
                 + " follow the header; "

@@ -9,6 +9,7 @@ import ai.owl.pruning.BlockPruner.PrunedLinear;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -45,7 +46,8 @@ public record PruneReport(
    * @param profile its outlier counts; without any if the allocation did not need them
    * @param sparsity the share of its weights that was to go
    */
-  public record Block(LayerProfile profile, double sparsity, List<PrunedLinear> linears) {
+  public record Block(LayerProfile profile, double sparsity, List<PrunedLinear> linears)
+      implements Serializable {
     public long weights() {
       return linears.stream().mapToLong(PrunedLinear::weights).sum();
     }

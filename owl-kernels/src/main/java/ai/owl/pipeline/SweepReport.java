@@ -5,6 +5,7 @@ import ai.owl.pruning.Pruner;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.Serializable;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -34,7 +35,8 @@ public record SweepReport(
    * @param blocks what became of each block
    * @param pruned perplexity after
    */
-  public record Row(PruneOptions options, List<PruneReport.Block> blocks, Perplexity pruned) {
+  public record Row(PruneOptions options, List<PruneReport.Block> blocks, Perplexity pruned)
+      implements Serializable {
     /** The share of all prunable weights that is zero. */
     public double reached() {
       return (double) blocks.stream().mapToLong(PruneReport.Block::zeros).sum()

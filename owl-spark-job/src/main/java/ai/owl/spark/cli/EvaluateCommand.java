@@ -73,7 +73,8 @@ final class EvaluateCommand implements Callable<Integer> {
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       ModelLayout.of(Checkpoint.open(storage, model)); // refused before any text is tokenized
       TokenSequences tokens =
-          new TokenInput(session, storage).evaluation(text, "--text", model, length, windows);
+          new TokenInput(spark.hadoopConfiguration(), storage)
+              .evaluation(text, "--text", model, length, windows);
       Perplexity perplexity =
           new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
               .evaluate(model, tokens);

@@ -29,7 +29,8 @@ import picocli.CommandLine.ScopeType;
       PruneCommand.class,
       EvaluateCommand.class,
       InspectCommand.class,
-      GenerateCommand.class
+      GenerateCommand.class,
+      SweepCommand.class
     })
 public final class Main {
   static final int DONE = 0;

@@ -44,6 +44,10 @@ final class PruneCommand implements Callable<Integer> {
       this.pruner = pruner;
     }
 
+    Pruner pruner() {
+      return pruner;
+    }
+
     @Override
     public String toString() {
       return pruner.name();
@@ -187,7 +191,7 @@ final class PruneCommand implements Callable<Integer> {
       // What can be refused at once is refused before any text is tokenized.
       ModelLayout.of(Checkpoint.open(storage, model));
       OutputCheckpoint.requireFree(storage, options);
-      TokenInput input = new TokenInput(session, storage);
+      TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       Optional<TokenSequences> sequencesToObserve = Optional.empty();
       if (!calibration.isEmpty() && options.needsCalibration()) {
         sequencesToObserve =

@@ -7,29 +7,18 @@ import ai.owl.calibration.TextTokenizer;
 import ai.owl.calibration.TokenFile;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.calibration.WindowSampling;
-import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
-import java.io.FileNotFoundException;
 import java.io.IOException;
-import java.util.Arrays;
-import java.util.Iterator;
 import java.util.List;
-import java.util.function.Consumer;
-import org.apache.spark.sql.AnalysisException;
-import org.apache.spark.sql.Dataset;
-import org.apache.spark.sql.Row;
-import org.apache.spark.sql.SparkSession;
-import org.apache.spark.sql.types.DataTypes;
+import org.apache.hadoop.conf.Configuration;
 
 /** Turns what the user calls calibration or evaluation data into token ids. */
 final class TokenInput {
-  private static final String TEXT = "text";
-
-  private final SparkSession spark;
+  private final Configuration hadoop;
   private final Storage storage;
 
-  TokenInput(SparkSession spark, Storage storage) {
-    this.spark = spark;
+  TokenInput(Configuration hadoop, Storage storage) {
+    this.hadoop = hadoop;
     this.storage = storage;
   }
 
@@ -89,57 +78,7 @@ final class TokenInput {
 
   private DocumentSource source(String location) {
     return location.endsWith(".parquet")
-        ? new ParquetDocuments(spark, storage, location)
+        ? new ParquetDocuments(hadoop, storage, location)
         : DocumentSource.of(storage, location);
-  }
-
-  /** The column {@code text} of a Parquet file or folder, in the order of its rows. */
-  private record ParquetDocuments(SparkSession spark, Storage storage, String location)
-      implements DocumentSource {
-    @Override
-    public void forEach(Consumer<String> documents) throws IOException {
-      if (!storage.exists(location)) {
-        throw new FileNotFoundException(location + ": it does not exist");
-      }
-      Iterator<Row> rows;
-      try {
-        Dataset<Row> table = spark.read().parquet(location);
-        if (Arrays.stream(table.schema().fields())
-            .noneMatch(
-                field ->
-                    field.name().equals(TEXT) && field.dataType().equals(DataTypes.StringType))) {
-          throw new MalformedCheckpointException(
-              "Cannot read "
-                  + location
-                  + ": it has no column text of strings, but "
-                  + table.schema().simpleString());
-        }
-        rows = table.select(TEXT).toLocalIterator();
-      } catch (Exception e) {
-        throw unreadable(e);
-      }
-      long row = 0;
-      while (rows.hasNext()) {
-        String text = rows.next().getString(0);
-        if (text == null) {
-          throw new MalformedCheckpointException(
-              "Cannot read " + location + ": text is null in row " + row);
-        }
-        documents.accept(text);
-        row++;
-      }
-    }
-
-    private RuntimeException unreadable(Exception e) {
-      if (e instanceof MalformedCheckpointException malformed) {
-        return malformed;
-      }
-      String why =
-          e instanceof AnalysisException analysis
-              ? analysis.getMessage()
-              : String.valueOf(e.getMessage());
-      return new MalformedCheckpointException(
-          "Cannot read " + location + " as Parquet: " + why.lines().findFirst().orElse(""), e);
-    }
   }
 }

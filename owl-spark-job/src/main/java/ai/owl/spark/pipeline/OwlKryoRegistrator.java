@@ -42,6 +42,7 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
             LayerProfile.class,
             ProfileTask.class,
             ShardTask.Prune.class,
+            ShardTask.Count.class,
             ShardTask.CopyOutside.class,
             ShardTask.Done.class,
             Step.Work.class,

@@ -12,20 +12,24 @@ import java.io.IOException;
 import java.io.Serializable;
 import java.util.List;
 
-/** The making of one shard of the output. */
+/** Work on one block, or on what belongs to none: mostly the making of a shard of the output. */
 sealed interface ShardTask extends Serializable {
   /** Prune a block and write it. */
   record Prune(PrunedBlock block, String location) implements ShardTask {}
+
+  /** Prune a block and count, but write nothing. */
+  record Count(PrunedBlock block) implements ShardTask {}
 
   /** Copy the tensors that belong to no block. */
   record CopyOutside(List<TensorRef> tensors, String location) implements ShardTask {}
 
   /**
-   * A shard that is written.
+   * A task that is done.
    *
+   * @param receipt of the shard, if one was written
    * @param linears what became of the block's linear layers; empty for what is no block
    */
-  record Done(ShardReceipt receipt, List<PrunedLinear> linears) implements Serializable {}
+  record Done(List<ShardReceipt> receipt, List<PrunedLinear> linears) implements Serializable {}
 
   /** Does the work on an executor. */
   static Done carryOut(ExecutorBlocks.Source source, ShardTask task)
@@ -33,16 +37,19 @@ sealed interface ShardTask extends Serializable {
     if (task instanceof CopyOutside copy) {
       ShardReceipt receipt =
           OutputCheckpoint.writeOutside(source.storage(), copy.location(), copy.tensors());
-      return new Done(receipt, List.of());
+      return new Done(List.of(receipt), List.of());
     }
-    Prune prune = (Prune) task;
-    PrunedBlock plan = prune.block();
+    PrunedBlock plan = task instanceof Prune prune ? prune.block() : ((Count) task).block();
     ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.load(source.config(), plan.layout(), reader)) {
       List<PrunedLinear> linears =
           BlockPruner.prune(block, plan.pruner(), plan.statistics(), plan.sparsity());
-      return new Done(BlockShard.write(source.storage(), prune.location(), block), linears);
+      List<ShardReceipt> receipt =
+          task instanceof Prune prune
+              ? List.of(BlockShard.write(source.storage(), prune.location(), block))
+              : List.of();
+      return new Done(receipt, linears);
     } finally {
       ExecutorBlocks.FLAT_JOB_BLOCKS.release();
     }

@@ -9,7 +9,6 @@ import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
-import ai.owl.model.BlockLayout;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.Progress;
@@ -17,15 +16,16 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
+import ai.owl.pipeline.SweepOptions;
+import ai.owl.pipeline.SweepReport;
+import ai.owl.pipeline.SweepRun;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.UUID;
 import org.apache.spark.api.java.JavaSparkContext;
-import org.apache.spark.broadcast.Broadcast;
 
 /**
  * The stages of {@link ai.owl.pipeline.LocalPipeline} on a Spark cluster, with the same result to
@@ -72,22 +72,24 @@ public final class SparkPipeline {
       Optional<TokenSequences> evaluation)
       throws IOException {
     PruneRun run = PruneRun.plan(storage, options, calibration, evaluation, progress);
-    ModelLayout model = run.model();
-    ExecutorBlocks.Source source = source(model);
     OutputCheckpoint output = run.begin();
-    try (FlatJobProgress jobs = new FlatJobProgress(spark, progress)) {
-      List<BlockStatistics> dense = options.needsDensePass() ? densePass(run, source) : List.of();
+    try (Passes passes = passes(run.model(), run.clock())) {
+      List<BlockStatistics> dense =
+          options.needsDensePass() ? passes.dense(run.calibration()) : List.of();
       List<LayerProfile> profiles =
           options.allocator().needsOutlierRatios()
-              ? profile(run, source, dense, jobs)
+              ? passes.profile(dense, run.thresholds())
               : run.profilesWithoutOutliers();
       SparsityAllocation allocation = run.allocate(profiles);
       List<BlockStatistics> statistics =
-          options.needsSequentialPass() ? sequentialPass(run, source, dense, allocation) : dense;
+          options.needsSequentialPass()
+              ? passes.sequential(run.calibration(), options.pruner(), dense, allocation)
+              : dense;
       List<List<PrunedLinear>> linears = new ArrayList<>();
       List<ShardReceipt> receipts = new ArrayList<>();
-      for (ShardTask.Done shard : write(run, source, statistics, allocation, output, jobs)) {
-        receipts.add(shard.receipt());
+      List<PrunedBlock> plan = passes.plan(options.pruner(), statistics, allocation);
+      for (ShardTask.Done shard : write(run, passes, plan, output)) {
+        receipts.addAll(shard.receipt());
         if (!shard.linears().isEmpty()) {
           linears.add(shard.linears());
         }
@@ -100,9 +102,23 @@ public final class SparkPipeline {
     } catch (Throwable e) {
       output.abort();
       throw causeOf(e);
-    } finally {
-      ExecutorBlocks.clear();
     }
+  }
+
+  /** Prunes and writes every block, and copies the rest. */
+  private static List<ShardTask.Done> write(
+      PruneRun run, Passes passes, List<PrunedBlock> plan, OutputCheckpoint output) {
+    List<ShardTask> tasks = new ArrayList<>();
+    for (PrunedBlock block : plan) {
+      tasks.add(new ShardTask.Prune(block, output.blockShard(block.layout().index())));
+    }
+    tasks.add(new ShardTask.CopyOutside(run.model().outside(), output.outsideShard()));
+    PruneOptions options = run.options();
+    return passes.flat(
+        String.format(
+            "prune %d blocks with %s to %s",
+            plan.size(), options.pruner().name(), options.sparsity()),
+        tasks);
   }
 
   /** The perplexity of any checkpoint. */
@@ -111,179 +127,61 @@ public final class SparkPipeline {
       return evaluate(location, windows, new StageClock(progress));
     } catch (Throwable e) {
       throw causeOf(e);
-    } finally {
-      ExecutorBlocks.clear();
     }
-  }
-
-  private static ExecutorBlocks.Source source(Storage storage, ModelLayout model) {
-    return new ExecutorBlocks.Source(UUID.randomUUID().toString(), storage, model.config());
-  }
-
-  private ExecutorBlocks.Source source(ModelLayout model) {
-    return source(storage, model);
-  }
-
-  /** The statistics of every block of the dense model. */
-  private List<BlockStatistics> densePass(PruneRun run, ExecutorBlocks.Source source) {
-    List<BlockLayout> blocks = run.model().blocks();
-    run.clock().begin(PruneRun.CALIBRATE, blocks.size());
-    List<BlockStatistics> statistics = new ArrayList<>();
-    try (HiddenStates hidden = embed(source, run.model(), run.calibration())) {
-      for (BlockLayout block : blocks) {
-        Step step =
-            run.isLast(block)
-                ? new Step.Observe(block)
-                : new Step.Advance(block, true, List.of(blocks.get(block.index() + 1)));
-        BlockStatistics merged = hidden.step(describe(PruneRun.CALIBRATE, block, blocks), step);
-        merged.requireFinite(block.index());
-        statistics.add(merged);
-        run.clock().step(name(block));
-      }
-    }
-    return statistics;
-  }
-
-  /** The outliers of every block. */
-  private List<LayerProfile> profile(
-      PruneRun run,
-      ExecutorBlocks.Source source,
-      List<BlockStatistics> statistics,
-      FlatJobProgress jobs) {
-    List<ProfileTask> tasks = new ArrayList<>();
-    for (BlockLayout block : run.model().blocks()) {
-      tasks.add(new ProfileTask(block, statistics.get(block.index()), run.thresholds()));
-    }
-    run.clock().begin(PruneRun.PROFILE, tasks.size());
-    Broadcast<Object> shared = spark.broadcast(source);
-    try {
-      return jobs.run(
-          "count outliers of " + tasks.size() + " blocks",
-          tasks.size(),
-          () ->
-              spark
-                  .parallelize(tasks, tasks.size())
-                  .map(task -> ProfileTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
-                  .collect());
-    } finally {
-      shared.destroy();
-    }
-  }
-
-  /** The statistics of every block on what the pruned blocks before it produce. */
-  private List<BlockStatistics> sequentialPass(
-      PruneRun run,
-      ExecutorBlocks.Source source,
-      List<BlockStatistics> dense,
-      SparsityAllocation allocation) {
-    List<BlockLayout> blocks = run.model().blocks();
-    run.clock().begin(PruneRun.PROPAGATE, blocks.size());
-    List<BlockStatistics> statistics = new ArrayList<>();
-    try (HiddenStates hidden = embed(source, run.model(), run.calibration())) {
-      for (BlockLayout block : blocks) {
-        int index = block.index();
-        BlockStatistics merged;
-        if (index == 0) {
-          // Nothing is pruned before the first block: a dense pass has seen the same inputs.
-          merged =
-              dense.isEmpty()
-                  ? hidden.step(
-                      describe(PruneRun.PROPAGATE, block, blocks), new Step.Observe(block))
-                  : dense.get(0);
-        } else {
-          PrunedBlock before = pruned(run, blocks.get(index - 1), statistics, allocation);
-          merged =
-              hidden.step(
-                  describe(PruneRun.PROPAGATE, block, blocks),
-                  new Step.AdvancePruned(before, block));
-        }
-        merged.requireFinite(index);
-        statistics.add(merged);
-        run.clock().step(name(block));
-      }
-    }
-    return statistics;
-  }
-
-  /** Prunes and writes every block, and copies the rest. */
-  private List<ShardTask.Done> write(
-      PruneRun run,
-      ExecutorBlocks.Source source,
-      List<BlockStatistics> statistics,
-      SparsityAllocation allocation,
-      OutputCheckpoint output,
-      FlatJobProgress jobs) {
-    List<ShardTask> tasks = new ArrayList<>();
-    for (BlockLayout block : run.model().blocks()) {
-      tasks.add(
-          new ShardTask.Prune(
-              pruned(run, block, statistics, allocation), output.blockShard(block.index())));
-    }
-    tasks.add(new ShardTask.CopyOutside(run.model().outside(), output.outsideShard()));
-    run.clock().begin(PruneRun.PRUNE, tasks.size());
-    Broadcast<Object> shared = spark.broadcast(source);
-    String description =
-        String.format(
-            "prune %d blocks with %s to %s",
-            run.model().blocks().size(), run.options().pruner().name(), run.options().sparsity());
-    try {
-      return jobs.run(
-          description,
-          tasks.size(),
-          () ->
-              spark
-                  .parallelize(tasks, tasks.size())
-                  .map(task -> ShardTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
-                  .collect());
-    } finally {
-      shared.destroy();
-    }
-  }
-
-  private static PrunedBlock pruned(
-      PruneRun run,
-      BlockLayout block,
-      List<BlockStatistics> statistics,
-      SparsityAllocation allocation) {
-    boolean needed = run.options().pruner().needsStatistics();
-    return new PrunedBlock(
-        block,
-        run.options().pruner(),
-        needed ? statistics.get(block.index()) : new BlockStatistics(),
-        allocation.sparsity(block.index()));
   }
 
   private Perplexity evaluate(String location, TokenSequences windows, StageClock clock)
       throws IOException {
     ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
     PruneRun.requireUsable(windows, model, "evaluation");
-    List<BlockLayout> blocks = model.blocks();
-    clock.begin(PruneRun.EVALUATE, blocks.size());
-    try (HiddenStates hidden = embed(source(model), model, windows)) {
-      for (BlockLayout block : blocks) {
-        int next = block.index() + 1;
-        hidden.step(
-            describe(PruneRun.EVALUATE, block, blocks),
-            new Step.Advance(
-                block, false, next < blocks.size() ? List.of(blocks.get(next)) : List.of()));
-        clock.step(name(block));
-      }
-      double[] losses = hidden.losses(PruneRun.EVALUATE + ": language-model head", model);
-      return Perplexity.of(losses, windows.tokens());
+    try (Passes passes = passes(model, clock)) {
+      return passes.evaluate(windows);
     }
   }
 
-  private HiddenStates embed(
-      ExecutorBlocks.Source source, ModelLayout model, TokenSequences sequences) {
-    return HiddenStates.embed(spark, source, model, sequences, partitions);
+  /**
+   * Prunes a checkpoint in many ways and measures each, without writing any. What the ways have in
+   * common is done once: the pass through the dense model, its outliers, its perplexity. Every row
+   * is kept in {@code output} as soon as it is known; a sweep that is started again goes on behind
+   * the last.
+   */
+  public SweepReport sweep(SweepOptions options, TokenSequences calibration, TokenSequences windows)
+      throws IOException {
+    SweepRun run = SweepRun.plan(storage, options, calibration, windows, progress);
+    try (Passes passes = passes(run.model(), run.clock())) {
+      Perplexity dense = run.dense(() -> passes.evaluate(windows));
+      List<BlockStatistics> statistics = List.of();
+      List<LayerProfile> profiles = run.profilesWithoutOutliers();
+      if (run.needsDensePass()) {
+        statistics = passes.dense(calibration);
+        profiles = passes.profile(statistics, run.thresholds());
+      }
+      for (PruneOptions way : run.open()) {
+        Optional<SparsityAllocation> allocation = run.allocate(way, profiles);
+        if (allocation.isEmpty()) {
+          continue;
+        }
+        List<BlockStatistics> seen =
+            way.needsSequentialPass()
+                ? passes.sequential(calibration, way.pruner(), statistics, allocation.get())
+                : statistics;
+        List<PrunedBlock> plan = passes.plan(way.pruner(), seen, allocation.get());
+        List<ShardTask> counts = new ArrayList<>();
+        plan.forEach(block -> counts.add(new ShardTask.Count(block)));
+        List<List<PrunedLinear>> linears = new ArrayList<>();
+        passes
+            .flat("count what " + way.pruner().name() + " removes", counts)
+            .forEach(done -> linears.add(done.linears()));
+        run.add(way, profiles, allocation.get(), linears, passes.evaluate(windows, plan));
+      }
+      return run.finish(dense);
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
   }
 
-  private static String name(BlockLayout block) {
-    return "block " + block.index();
-  }
-
-  private static String describe(String stage, BlockLayout block, List<BlockLayout> blocks) {
-    return stage + ": block " + block.index() + " of 0.." + (blocks.size() - 1);
+  private Passes passes(ModelLayout model, StageClock clock) {
+    return new Passes(spark, storage, model, clock, progress, partitions);
   }
 
   /** What went wrong, out of the wrapping that a failed job puts around it. */

@@ -23,8 +23,14 @@ sealed interface Step extends Serializable {
   /** Statistics of a dense block; the hidden states stay as they are. */
   record Observe(BlockLayout block) implements Step {}
 
-  /** Through a pruned block, then statistics of the dense block after it. */
-  record AdvancePruned(PrunedBlock block, BlockLayout next) implements Step {}
+  /**
+   * Through a pruned block.
+   *
+   * @param observeNext whether statistics of the dense block after it are gathered then
+   * @param next the dense block after it, if there is one
+   */
+  record AdvancePruned(PrunedBlock block, boolean observeNext, List<BlockLayout> next)
+      implements Step {}
 
   /** What all tasks of a step's job share. */
   record Work(ExecutorBlocks.Source source, Step step) implements Serializable {}
@@ -68,13 +74,15 @@ sealed interface Step extends Serializable {
       } else if (work.step() instanceof AdvancePruned step) {
         try (ExecutorBlocks.Lease pruned = ExecutorBlocks.pruned(source, step.block())) {
           // Read while the first slice runs through the pruned block.
-          ExecutorBlocks.prefetch(source, step.next());
+          step.next().forEach(next -> ExecutorBlocks.prefetch(source, next));
           for (SliceState state : before) {
             BlockStatistics statistics = new BlockStatistics();
             try (Matrix hidden = state.matrix()) {
               pruned.block().advance(hidden, buffers, ActivationObserver.NONE);
-              try (ExecutorBlocks.Lease next = ExecutorBlocks.dense(source, step.next())) {
-                next.block().observe(hidden, buffers, statistics);
+              if (step.observeNext()) {
+                try (ExecutorBlocks.Lease next = ExecutorBlocks.dense(source, step.next().get(0))) {
+                  next.block().observe(hidden, buffers, statistics);
+                }
               }
               after.add(SliceState.of(state.slice(), hidden, statistics));
             }

@@ -1,6 +1,8 @@
 package ai.owl.spark.report;
 
 import ai.owl.pipeline.PruneReport;
+import ai.owl.pipeline.SweepReport;
+import java.util.Comparator;
 import java.util.Locale;
 
 /** A {@link PruneReport} as text for a terminal. */
@@ -45,6 +47,28 @@ public final class ReportTable {
     double total = report.seconds().values().stream().mapToDouble(Double::doubleValue).sum();
     report.seconds().forEach((stage, seconds) -> line(text, "%-10s %9.1f s", stage, seconds));
     line(text, "%-10s %9.1f s", "total", total);
+    report.warnings().forEach(warning -> line(text, "note: %s", warning));
+    return text.toString();
+  }
+
+  /** The rows of a sweep, best first at each sparsity. */
+  public static String of(SweepReport report) {
+    StringBuilder text = new StringBuilder();
+    line(text, "sparsity   reached   perplexity   %s", "way");
+    report.rows().stream()
+        .sorted(
+            Comparator.comparingDouble((SweepReport.Row row) -> row.options().sparsity())
+                .thenComparingDouble(row -> row.pruned().value()))
+        .forEach(
+            row ->
+                line(
+                    text,
+                    "%8.4f  %8.4f  %11.4f   %s",
+                    row.options().sparsity(),
+                    row.reached(),
+                    row.pruned().value(),
+                    row.label()));
+    line(text, "%8s  %8s  %11.4f   dense", "0", "", report.dense().value());
     report.warnings().forEach(warning -> line(text, "note: %s", warning));
     return text.toString();
   }

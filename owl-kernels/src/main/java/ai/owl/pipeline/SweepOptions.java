@@ -1,0 +1,55 @@
+package ai.owl.pipeline;
+
+import ai.owl.allocation.SparsityAllocator;
+import ai.owl.pruning.Pruner;
+import java.io.Serializable;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * What a sweep tries: every way that the lists combine to, each once. A way that would prune like
+ * another, such as two propagations of a pruner that looks at no activations, is tried once.
+ *
+ * @param model location of the checkpoint
+ * @param output folder for the rows and the reports
+ */
+public record SweepOptions(
+    String model,
+    String output,
+    List<Double> sparsities,
+    List<Pruner> pruners,
+    List<SparsityAllocator> allocators,
+    List<Propagation> propagations)
+    implements Serializable {
+  public SweepOptions {
+    sparsities = List.copyOf(sparsities);
+    pruners = List.copyOf(pruners);
+    allocators = List.copyOf(allocators);
+    propagations = List.copyOf(propagations);
+    if (sparsities.isEmpty()
+        || pruners.isEmpty()
+        || allocators.isEmpty()
+        || propagations.isEmpty()) {
+      throw new IllegalArgumentException(
+          "Cannot sweep an empty grid: give at least one --sparsity, --metric, --allocation and"
+              + " --propagation, and for owl one --outlier-threshold and one --lambda");
+    }
+  }
+
+  /** The ways, in the order of the lists, the sparsity changing slowest. */
+  public List<PruneOptions> ways() {
+    Set<PruneOptions> ways = new LinkedHashSet<>();
+    for (double sparsity : sparsities) {
+      for (Pruner pruner : pruners) {
+        for (SparsityAllocator allocator : allocators) {
+          for (Propagation propagation : propagations) {
+            Propagation matters = pruner.needsStatistics() ? propagation : Propagation.SEQUENTIAL;
+            ways.add(new PruneOptions(model, output, sparsity, pruner, allocator, matters, false));
+          }
+        }
+      }
+    }
+    return List.copyOf(ways);
+  }
+}

@@ -1,0 +1,240 @@
+package ai.owl.pipeline;
+
+import ai.owl.allocation.LayerProfile;
+import ai.owl.allocation.Owl;
+import ai.owl.allocation.SparsityAllocation;
+import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.Storage;
+import ai.owl.evaluation.Perplexity;
+import ai.owl.model.BlockLayout;
+import ai.owl.model.ModelLayout;
+import ai.owl.pruning.BlockPruner.PrunedLinear;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InvalidClassException;
+import java.io.ObjectInputFilter;
+import java.io.ObjectInputStream;
+import java.io.ObjectOutputStream;
+import java.io.Serializable;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.function.Supplier;
+
+/**
+ * The driver's side of a sweep: which rows are known, which are open, and where they are kept. A
+ * row lies under a name made from all it depends on, so a sweep finds what an earlier one with the
+ * same model and tokens left, and nothing else.
+ */
+public final class SweepRun {
+  private static final int MAX_ROW = 64 << 20;
+
+  /** A folder that others can write to must not be a way to run their code here. */
+  private static final ObjectInputFilter RESULTS_ONLY =
+      ObjectInputFilter.Config.createFilter("ai.owl.**;java.lang.*;java.util.*;!*");
+
+  private final Storage storage;
+  private final SweepOptions options;
+  private final ModelLayout model;
+  private final TokenSequences calibration;
+  private final String identity;
+  private final StageClock clock;
+  private final Map<PruneOptions, Optional<SweepReport.Row>> rows = new LinkedHashMap<>();
+  private final List<String> warnings = new ArrayList<>();
+
+  private SweepRun(
+      Storage storage,
+      SweepOptions options,
+      ModelLayout model,
+      TokenSequences calibration,
+      String identity,
+      StageClock clock) {
+    this.storage = storage;
+    this.options = options;
+    this.model = model;
+    this.calibration = calibration;
+    this.identity = identity;
+    this.clock = clock;
+  }
+
+  /** Opens the model, checks that all fits together, and reads the rows that are there. */
+  public static SweepRun plan(
+      Storage storage,
+      SweepOptions options,
+      TokenSequences calibration,
+      TokenSequences windows,
+      Progress progress)
+      throws IOException {
+    Checkpoint checkpoint = Checkpoint.open(storage, options.model());
+    ModelLayout model = ModelLayout.of(checkpoint);
+    PruneRun.requireUsable(calibration, model, "calibration");
+    PruneRun.requireUsable(windows, model, "evaluation");
+    String identity =
+        String.join("\n", checkpoint.indexDigest(), calibration.digest(), windows.digest());
+    SweepRun run =
+        new SweepRun(storage, options, model, calibration, identity, new StageClock(progress));
+    for (PruneOptions way : options.ways()) {
+      run.rows.put(way, run.read(way, SweepReport.Row.class));
+    }
+    long known = run.rows.values().stream().filter(Optional::isPresent).count();
+    if (known > 0) {
+      run.clock.warn(known + " of " + run.rows.size() + " rows are known from an earlier sweep");
+    }
+    return run;
+  }
+
+  public ModelLayout model() {
+    return model;
+  }
+
+  public StageClock clock() {
+    return clock;
+  }
+
+  /** The ways that no earlier sweep has measured. */
+  public List<PruneOptions> open() {
+    return rows.entrySet().stream()
+        .filter(row -> row.getValue().isEmpty())
+        .map(Map.Entry::getKey)
+        .toList();
+  }
+
+  /** Whether any open way looks at the dense model's activations. */
+  public boolean needsDensePass() {
+    return open().stream().anyMatch(PruneOptions::needsDensePass);
+  }
+
+  /** All thresholds M that open ways use. */
+  public SortedSet<Double> thresholds() {
+    SortedSet<Double> thresholds = new TreeSet<>();
+    for (PruneOptions way : open()) {
+      if (way.allocator() instanceof Owl owl) {
+        thresholds.add(owl.threshold());
+      }
+    }
+    return thresholds;
+  }
+
+  public List<LayerProfile> profilesWithoutOutliers() {
+    List<LayerProfile> profiles = new ArrayList<>();
+    for (BlockLayout block : model.blocks()) {
+      profiles.add(LayerProfile.ofSize(block.index(), block.prunableWeights()));
+    }
+    return profiles;
+  }
+
+  /** The dense perplexity, known or measured now. */
+  public Perplexity dense(Supplier<Perplexity> measure) throws IOException {
+    Optional<Perplexity> known = read("dense", Perplexity.class);
+    if (known.isPresent()) {
+      return known.get();
+    }
+    Perplexity measured = measure.get();
+    write("dense", measured);
+    return measured;
+  }
+
+  /** An allocation, or a warning that this way does not exist and no row. */
+  public Optional<SparsityAllocation> allocate(PruneOptions way, List<LayerProfile> profiles) {
+    try {
+      return Optional.of(way.allocator().allocate(profiles, way.sparsity()));
+    } catch (IllegalArgumentException impossible) {
+      warn("left out: " + impossible.getMessage());
+      rows.remove(way);
+      return Optional.empty();
+    }
+  }
+
+  private void warn(String warning) {
+    warnings.add(warning);
+    clock.warn(warning);
+  }
+
+  /** Keeps a row. */
+  public void add(
+      PruneOptions way,
+      List<LayerProfile> profiles,
+      SparsityAllocation allocation,
+      List<List<PrunedLinear>> linears,
+      Perplexity pruned)
+      throws IOException {
+    List<PruneReport.Block> blocks = new ArrayList<>();
+    for (int i = 0; i < linears.size(); i++) {
+      blocks.add(new PruneReport.Block(profiles.get(i), allocation.sparsity(i), linears.get(i)));
+    }
+    SweepReport.Row row = new SweepReport.Row(way, blocks, pruned);
+    write(way, row);
+    rows.put(way, Optional.of(row));
+    clock.warn(
+        String.format(
+            java.util.Locale.ROOT,
+            "%s at %s: perplexity %.4f",
+            row.label(),
+            way.sparsity(),
+            pruned.value()));
+  }
+
+  /** The report, which is also left in the output folder. */
+  public SweepReport finish(Perplexity dense) throws IOException {
+    SweepReport report =
+        new SweepReport(
+            options.model(),
+            model.config().architecture().className(),
+            calibration.count(),
+            calibration.tokens(),
+            dense,
+            rows.values().stream().flatMap(Optional::stream).toList(),
+            clock.seconds(),
+            warnings);
+    storage.writeAll(
+        Storage.resolve(options.output(), "sweep.json"),
+        (report.toJson().toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+    return report;
+  }
+
+  private <T extends Serializable> Optional<T> read(Object what, Class<T> type) throws IOException {
+    String location = location(what);
+    if (!storage.exists(location)) {
+      return Optional.empty();
+    }
+    try (ObjectInputStream in =
+        new ObjectInputStream(new ByteArrayInputStream(storage.readAll(location, MAX_ROW)))) {
+      return Optional.of(type.cast(in.readObject()));
+    } catch (InvalidClassException | ClassNotFoundException | ClassCastException old) {
+      return Optional.empty(); // of another version of this program: measured anew
+    }
+  }
+
+  private void write(Object what, Serializable value) throws IOException {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
+      out.writeObject(value);
+    }
+    storage.writeAll(location(what), bytes.toByteArray());
+  }
+
+  /** Where a result lies: its name says all it depends on but the place it was written to. */
+  private String location(Object what) {
+    String key =
+        what instanceof PruneOptions way ? way.withOutput("-").toString() : what.toString();
+    try {
+      byte[] digest =
+          MessageDigest.getInstance("SHA-256")
+              .digest((identity + "\n" + key).getBytes(StandardCharsets.UTF_8));
+      return Storage.resolve(
+          options.output(), "_owl/rows/" + HexFormat.of().formatHex(digest, 0, 16));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+}

@@ -1,0 +1,182 @@
+package ai.owl.spark.cli;
+
+import ai.owl.allocation.Owl;
+import ai.owl.allocation.SparsityAllocator;
+import ai.owl.allocation.Uniform;
+import ai.owl.calibration.TokenSequences;
+import ai.owl.calibration.WindowSampling;
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.Storage;
+import ai.owl.model.ModelLayout;
+import ai.owl.pipeline.Propagation;
+import ai.owl.pipeline.SweepOptions;
+import ai.owl.pipeline.SweepReport;
+import ai.owl.pruning.Pruner;
+import ai.owl.spark.pipeline.SparkPipeline;
+import ai.owl.spark.report.ReportTable;
+import ai.owl.spark.report.SweepTable;
+import ai.owl.spark.storage.HadoopStorage;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.sql.SparkSession;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code owl sweep}: one checkpoint, pruned in many ways, each measured, none written. */
+@Command(
+    name = "sweep",
+    description =
+        "Prunes a checkpoint in every way that the lists combine to and measures each; writes the"
+            + " results, not the models. Started again, it goes on where it was.",
+    mixinStandardHelpOptions = true,
+    sortOptions = false)
+final class SweepCommand implements Callable<Integer> {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "URI",
+      description = "Folder of the checkpoint.")
+  private String model;
+
+  @Option(
+      names = "--calibration",
+      required = true,
+      split = ",",
+      paramLabel = "URI",
+      description = "Calibration text or token ids, as for prune.")
+  private List<String> calibration;
+
+  @Option(
+      names = "--evaluate",
+      required = true,
+      split = ",",
+      paramLabel = "URI",
+      description = "Text or token ids to measure perplexity on.")
+  private List<String> evaluate;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "URI",
+      description = "Folder for sweep.json, sweep.parquet and report.html.")
+  private String output;
+
+  @Option(
+      names = "--sparsity",
+      split = ",",
+      paramLabel = "S",
+      defaultValue = "0.7",
+      description = "Sparsities, each in [0, 1). Default: ${DEFAULT-VALUE}.")
+  private List<Double> sparsities = List.of();
+
+  @Option(
+      names = "--metric",
+      split = ",",
+      paramLabel = "NAME",
+      defaultValue = "wanda",
+      description = "Of ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+  private List<PruneCommand.Metric> metrics = List.of();
+
+  @Option(
+      names = "--allocation",
+      split = ",",
+      paramLabel = "NAME",
+      defaultValue = "uniform,owl",
+      description = "Of ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+  private List<PruneCommand.Allocation> allocations = List.of();
+
+  @Option(
+      names = "--outlier-threshold",
+      split = ",",
+      paramLabel = "M",
+      defaultValue = "3,5,7,10",
+      description = "Values of M for owl. Default: ${DEFAULT-VALUE}.")
+  private List<Double> thresholds = List.of();
+
+  @Option(
+      names = "--lambda",
+      split = ",",
+      paramLabel = "L",
+      defaultValue = "0.02,0.05,0.08,0.1,0.2",
+      description = "Values of lambda for owl. Default, the paper's grid: ${DEFAULT-VALUE}.")
+  private List<Double> lambdas = List.of();
+
+  @Option(
+      names = "--propagation",
+      split = ",",
+      paramLabel = "NAME",
+      defaultValue = "sequential",
+      description = "sequential, dense. Default: ${DEFAULT-VALUE}.")
+  private List<Propagation> propagations = List.of();
+
+  @Option(
+      names = "--sequences",
+      defaultValue = "128",
+      paramLabel = "N",
+      description = "Calibration windows to draw from text. Default: 128.")
+  private int sequences;
+
+  @Option(
+      names = "--length",
+      defaultValue = "2048",
+      paramLabel = "T",
+      description = "Tokens of a window, for calibration and evaluation. Default: 2048.")
+  private int length;
+
+  @Option(names = "--seed", defaultValue = "0", paramLabel = "SEED", description = "Default: 0.")
+  private long seed;
+
+  @Option(
+      names = "--sampling",
+      defaultValue = "published",
+      paramLabel = "NAME",
+      description = "published or packed, as for prune. Default: ${DEFAULT-VALUE}.")
+  private WindowSampling sampling;
+
+  @Override
+  public Integer call() throws Exception {
+    SweepOptions options =
+        new SweepOptions(model, output, sparsities, pruners(), allocators(), propagations);
+    options.ways(); // refuses what is out of range before anything is read
+    try (SparkSession session = SparkContexts.open("sweep")) {
+      JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
+      Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+      ModelLayout.of(Checkpoint.open(storage, model));
+      TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
+      TokenSequences observed =
+          input.calibration(calibration, model, sampling, sequences, length, seed);
+      TokenSequences windows = input.evaluation(evaluate, "--evaluate", model, length, 0);
+      SweepReport report =
+          new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
+              .sweep(options, observed, windows);
+      SweepTable.writeParquet(
+          spark.hadoopConfiguration(), report, Storage.resolve(output, "sweep.parquet"));
+      System.out.print(ReportTable.of(report));
+      System.out.println("written to " + output);
+      return Main.DONE;
+    }
+  }
+
+  private List<Pruner> pruners() {
+    return metrics.stream().map(PruneCommand.Metric::pruner).toList();
+  }
+
+  private List<SparsityAllocator> allocators() {
+    List<SparsityAllocator> all = new ArrayList<>();
+    for (PruneCommand.Allocation allocation : allocations) {
+      switch (allocation) {
+        case UNIFORM -> all.add(new Uniform());
+        case OWL -> {
+          for (double threshold : thresholds) {
+            for (double lambda : lambdas) {
+              all.add(new Owl(threshold, lambda));
+            }
+          }
+        }
+      }
+    }
+    return all;
+  }
+}
