@@ -126,17 +126,19 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
         // s_max = S + λ·u and s_min = S − λ·(2 − u) with u = mean(x) / λ
         double u = mean / lambda;
         double limit = Math.min((1 - target) / u, target / (2 - u));
+        double shown = Math.floor(limit * 1e4 + 1e-6) / 1e4; // rounded up, it could be refused too
         throw new IllegalArgumentException(
             String.format(
                 java.util.Locale.ROOT,
-                "Cannot allocate sparsity %s over %d blocks with --lambda %s: block %d would get %.4f, outside [0, 1); use a --lambda"
-                    + " below %.4f",
+                "Cannot allocate sparsity %s over %d blocks with --lambda %s: block %d would get %.4f, outside [0, 1); use %s",
                 target,
                 sparsities.size(),
                 lambda,
                 i,
                 sparsity,
-                limit));
+                shown > 0
+                    ? String.format(java.util.Locale.ROOT, "a --lambda below %.4f", shown)
+                    : "--allocation uniform"));
       }
     }
   }

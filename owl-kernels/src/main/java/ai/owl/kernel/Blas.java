@@ -9,22 +9,39 @@ import static org.bytedeco.openblas.global.openblas.cblas_sgemm;
 import static org.bytedeco.openblas.global.openblas.cblas_sgemv;
 
 import ai.owl.tensor.Matrix;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import org.bytedeco.javacpp.FloatPointer;
+import org.nd4j.linalg.factory.Nd4j;
 
-/** Matrix products in float32, on the OpenBLAS that ND4J runs on. */
+/**
+ * Matrix products in float32, on the OpenBLAS that ND4J runs on. A product is made of tiles of a
+ * fixed size, each computed by one thread, so that no bit of it depends on how many threads there
+ * are: OpenBLAS's own threads would cut it by their number, and round differently along the cuts.
+ */
 public final class Blas {
+  private static final int TILE_ROWS = 512;
+  private static final int TILE_COLS = 1024;
+  private static volatile int threads;
+
+  static {
+    Nd4j.factory(); // when it starts, it sets OpenBLAS's threads; that must not come later
+    threads = Math.max(1, blas_get_num_threads());
+    blas_set_num_threads(1);
+  }
+
   private Blas() {}
 
   /**
-   * Sets how many threads one product uses; process-wide. Products of several tasks at once want
-   * {@code cores / tasks}.
+   * Sets how many threads one product uses at most; process-wide. Products of several tasks at once
+   * want {@code cores / tasks}. The results do not depend on it.
    */
   public static void setThreads(int threads) {
-    blas_set_num_threads(threads);
+    Blas.threads = threads;
   }
 
   public static int threads() {
-    return blas_get_num_threads();
+    return threads;
   }
 
   /**
@@ -85,20 +102,36 @@ public final class Blas {
       float beta,
       FloatPointer c,
       int strideC) {
-    cblas_sgemm(
-        CblasRowMajor,
-        transposeA ? CblasTrans : CblasNoTrans,
-        transposeB ? CblasTrans : CblasNoTrans,
-        m,
-        n,
-        k,
-        alpha,
-        a,
-        strideA,
-        b,
-        strideB,
-        beta,
-        c,
-        strideC);
+    int tilesDown = (m + TILE_ROWS - 1) / TILE_ROWS;
+    int tiles = tilesDown * ((n + TILE_COLS - 1) / TILE_COLS);
+    AtomicInteger next = new AtomicInteger();
+    Runnable worker =
+        () -> {
+          for (int tile = next.getAndIncrement(); tile < tiles; tile = next.getAndIncrement()) {
+            int row = tile % tilesDown * TILE_ROWS;
+            int col = tile / tilesDown * TILE_COLS;
+            cblas_sgemm(
+                CblasRowMajor,
+                transposeA ? CblasTrans : CblasNoTrans,
+                transposeB ? CblasTrans : CblasNoTrans,
+                Math.min(TILE_ROWS, m - row),
+                Math.min(TILE_COLS, n - col),
+                k,
+                alpha,
+                a.getPointer(transposeA ? row : (long) row * strideA),
+                strideA,
+                b.getPointer(transposeB ? (long) col * strideB : col),
+                strideB,
+                beta,
+                c.getPointer((long) row * strideC + col),
+                strideC);
+          }
+        };
+    int workers = Math.min(threads, tiles);
+    if (workers <= 1) {
+      worker.run();
+    } else {
+      IntStream.range(0, workers).parallel().forEach(any -> worker.run());
+    }
   }
 }

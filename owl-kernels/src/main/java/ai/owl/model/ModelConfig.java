@@ -78,8 +78,11 @@ public record ModelConfig(
       refuseWhatIsNotSupported();
       int hidden = positive("hidden_size");
       int heads = positive("num_attention_heads");
+      // Where the key is there but null, transformers takes as many as query heads.
       int defaultKeyValueHeads =
-          architecture.defaultKeyValueHeads() == 0 ? heads : architecture.defaultKeyValueHeads();
+          architecture.defaultKeyValueHeads() == 0 || json.has("num_key_value_heads")
+              ? heads
+              : architecture.defaultKeyValueHeads();
       int keyValueHeads = positive("num_key_value_heads", defaultKeyValueHeads);
       if (heads % keyValueHeads != 0) {
         throw refuse(
@@ -192,25 +195,25 @@ public record ModelConfig(
 
     /**
      * Old spelling: rope_theta and rope_scaling at the top; new spelling: both in rope_parameters.
+     * Where a configuration has both spellings, transformers takes rope_scaling.
      */
     private RotaryEmbedding rotary(int headDim) {
-      JsonNode parameters = json.path("rope_parameters");
-      boolean isNew = parameters.isObject();
-      JsonNode scaling = isNew ? parameters : json.path("rope_scaling");
-      double theta =
-          number(isNew && parameters.has("rope_theta") ? parameters : json, "rope_theta", 10_000);
+      JsonNode old = json.path("rope_scaling");
+      boolean isNew = !present("rope_scaling") || old.isObject() && old.isEmpty();
+      JsonNode scaling = isNew ? json.path("rope_parameters") : old;
+      double theta = number(scaling.has("rope_theta") ? scaling : json, "rope_theta", 10_000);
       if (!(theta > 0) || Double.isInfinite(theta)) {
         throw refuse("rope_theta is " + theta);
       }
       double partial =
-          number(
-              isNew && parameters.has("partial_rotary_factor") ? parameters : json,
-              "partial_rotary_factor",
-              1);
+          number(scaling.has("partial_rotary_factor") ? scaling : json, "partial_rotary_factor", 1);
       if (partial != 1) {
         throw refuse("partial_rotary_factor " + partial + " is not supported");
       }
       if (!scaling.isObject()) {
+        if (!scaling.isMissingNode() && !scaling.isNull()) {
+          throw refuse((isNew ? "rope_parameters" : "rope_scaling") + " is not an object");
+        }
         return new RotaryEmbedding(theta, headDim, new RotaryEmbedding.Unscaled());
       }
       if (isNew && !scaling.isEmpty() && scaling.elements().next().isObject()) {

@@ -18,6 +18,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.UUID;
 
 /**
  * The checkpoint a run writes: one shard a block, one for all that lies outside of the blocks, the
@@ -64,10 +65,7 @@ public final class OutputCheckpoint {
   public static void requireFree(Storage storage, PruneOptions options) throws IOException {
     String output = options.output();
     if (stripped(output).equals(stripped(options.model()))) {
-      throw new IllegalArgumentException(
-          "Cannot write to "
-              + output
-              + ": it is the model that is to be pruned; give another --output");
+      throw refusedAsInput(output);
     }
     if (!storage.exists(output)) {
       return;
@@ -97,6 +95,9 @@ public final class OutputCheckpoint {
       throws IOException {
     requireFree(storage, options);
     String output = options.output();
+    if (storage.exists(output) && isSameFolder(storage, output, options.model())) {
+      throw refusedAsInput(output);
+    }
     // The index first: from here on nothing in the folder looks whole.
     storage.delete(Storage.resolve(output, INDEX));
     for (String name : storage.list(output)) {
@@ -108,6 +109,31 @@ public final class OutputCheckpoint {
     String mark = Storage.resolve(workFolder(output), fingerprint + ".started");
     storage.writeAll(mark, new byte[0]);
     return new OutputCheckpoint(storage, input, model, output, mark);
+  }
+
+  private static IllegalArgumentException refusedAsInput(String output) {
+    return new IllegalArgumentException(
+        "Cannot write to "
+            + output
+            + ": it is the model that is to be pruned; give another --output");
+  }
+
+  /**
+   * Whether two locations are one folder. A folder has many spellings (relative paths, links,
+   * default file systems), and only storage knows them all: what is written to the one then shows
+   * in the other.
+   */
+  private static boolean isSameFolder(Storage storage, String output, String model)
+      throws IOException {
+    String name = UUID.randomUUID() + ".probe";
+    String probe = Storage.resolve(workFolder(output), name);
+    storage.writeAll(probe, new byte[0]);
+    boolean same = storage.exists(Storage.resolve(workFolder(model), name));
+    storage.delete(probe);
+    if (storage.list(workFolder(output)).isEmpty()) {
+      storage.delete(workFolder(output));
+    }
+    return same;
   }
 
   private static String stripped(String location) {

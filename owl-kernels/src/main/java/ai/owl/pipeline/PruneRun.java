@@ -174,12 +174,13 @@ public final class PruneRun {
       List<LayerProfile> profiles,
       SparsityAllocation allocation,
       List<List<PrunedLinear>> linears) {
+    Optional<TokenSequences> used = calibration.filter(tokens -> options.needsCalibration());
     return PruneReport.of(
         options,
         fingerprint(),
         model,
-        calibration.map(TokenSequences::count).orElse(0),
-        calibration.map(TokenSequences::tokens).orElse(0L),
+        used.map(TokenSequences::count).orElse(0),
+        used.map(TokenSequences::tokens).orElse(0L),
         profiles,
         allocation,
         linears);

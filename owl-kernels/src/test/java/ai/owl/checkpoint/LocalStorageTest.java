@@ -123,7 +123,7 @@ class LocalStorageTest {
         .hasMessage(at("none") + ": it does not exist");
     assertThatThrownBy(() -> storage.open(folder.toString()))
         .isInstanceOf(FileNotFoundException.class)
-        .hasMessage(folder + " is a folder");
+        .hasMessage(folder + ": it is a folder");
   }
 
   @Test

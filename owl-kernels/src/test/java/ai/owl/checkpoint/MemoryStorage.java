@@ -13,10 +13,10 @@ import java.util.List;
 import java.util.TreeMap;
 
 /** Files in memory; remembers what was read of them. */
-final class MemoryStorage implements Storage {
+public final class MemoryStorage implements Storage {
   record Read(String location, long position, int length) {}
 
-  final TreeMap<String, byte[]> files = new TreeMap<>();
+  public final TreeMap<String, byte[]> files = new TreeMap<>();
   final List<Read> reads = new ArrayList<>();
   int opened;
   int closed;

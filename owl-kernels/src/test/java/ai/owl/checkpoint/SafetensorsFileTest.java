@@ -355,7 +355,8 @@ class SafetensorsFileTest {
     refuses(
         tensor("q", "[1]", "[9223372036854775806,9223372036854775807]"),
         9,
-        "'q' begins at data offset 9223372036854775806");
+        "tensor 'q' has data_offsets [9223372036854775806, 9223372036854775807]",
+        "only 9 bytes follow the header");
   }
 
   @Test

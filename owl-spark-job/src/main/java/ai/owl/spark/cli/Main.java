@@ -112,17 +112,19 @@ public final class Main {
     if (failure instanceof FileNotFoundException || failure instanceof NoSuchFileException) {
       return Optional.of("Cannot read " + failure.getMessage());
     }
-    if (failure instanceof AccessDeniedException) {
-      return Optional.of("Cannot access " + failure.getMessage() + ": permission denied");
+    if (failure instanceof AccessDeniedException denied) {
+      return Optional.of(
+          "Cannot access " + denied.getFile() + ": " + reason(denied, "permission denied"));
     }
     if (failure instanceof FileSystemException file) {
-      return Optional.of("Cannot use " + file.getFile() + ": " + file.getReason());
-    }
-    if (failure.getClass().getName().equals("org.apache.hadoop.fs.UnsupportedFileSystemException")
-        || String.valueOf(failure.getMessage()).startsWith("No FileSystem for scheme")) {
-      return Optional.of("Cannot use that location: " + failure.getMessage());
+      return Optional.of(
+          "Cannot use " + file.getFile() + ": " + reason(file, file.getClass().getSimpleName()));
     }
     return Optional.empty();
+  }
+
+  private static String reason(FileSystemException failure, String otherwise) {
+    return failure.getReason() == null ? otherwise : failure.getReason();
   }
 
   private static String describe(Throwable failure) {

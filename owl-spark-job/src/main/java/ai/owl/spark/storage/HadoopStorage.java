@@ -2,14 +2,19 @@ package ai.owl.spark.storage;
 
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.checkpoint.Storage;
+import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.ObjectInputStream;
 import java.io.ObjectOutputStream;
+import java.nio.file.FileSystemException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSDataOutputStream;
@@ -27,6 +32,9 @@ import org.apache.hadoop.fs.StreamCapabilities;
  * <p>A file appears whole in two ways. Object stores publish an object when its stream is closed,
  * so it is written under its own name and nothing is ever renamed there. Where renaming is atomic
  * (HDFS and its kin) a file is written beside its place and moved over it.
+ *
+ * <p>What goes wrong is told with the location as the user gave it, in the exceptions that local
+ * files have too: {@link FileNotFoundException} and the {@link FileSystemException}s.
  */
 public final class HadoopStorage implements Storage {
   private static final long serialVersionUID = 1;
@@ -34,203 +42,327 @@ public final class HadoopStorage implements Storage {
   private static final Set<String> ATOMIC_RENAME =
       Set.of("hdfs", "viewfs", "webhdfs", "swebhdfs", "abfs", "abfss");
 
+  /** The names files have while they are written to where renaming is atomic. */
+  private static final Pattern UNFINISHED =
+      Pattern.compile("\\..+\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.part");
+
   private final LocalStorage local = new LocalStorage();
   private transient Configuration configuration;
 
+  /** Storage with the settings of {@code configuration}, and bounded patience; not a view of it. */
   public HadoopStorage(Configuration configuration) {
-    this.configuration = configuration;
+    this.configuration = Patience.bounded(configuration);
   }
 
   @Override
   public Reader open(String location) throws IOException {
     Path path = path(location);
-    if (isLocal(path)) {
-      return local.open(localName(path));
+    if (isLocal(location, path)) {
+      return local.open(location);
     }
-    FileSystem files = path.getFileSystem(configuration);
-    FileStatus status = files.getFileStatus(path);
-    if (status.isDirectory()) {
-      throw new FileNotFoundException(location + " is a folder");
-    }
-    // Tensors are read in large pieces from known positions: a read should ask for its piece and no
-    // more.
-    FSDataInputStream in =
-        get(
-            files
-                .openFile(path)
-                .opt("fs.option.openfile.read.policy", "random")
-                .opt("fs.option.openfile.length", Long.toString(status.getLen()))
-                .build());
-    long size = status.getLen();
-    return new Reader() {
-      @Override
-      public long size() {
-        return size;
-      }
-
-      @Override
-      public void read(long position, byte[] target, int offset, int length) throws IOException {
-        in.readFully(position, target, offset, length);
-      }
-
-      @Override
-      public void close() throws IOException {
-        in.close();
-      }
-    };
+    return StorageFailures.naming(
+        location,
+        () -> {
+          FileSystem files = files(location, path);
+          FileStatus status = files.getFileStatus(path);
+          if (status.isDirectory()) {
+            throw new FileNotFoundException(location + ": it is a folder");
+          }
+          // Tensors are read in large pieces from known positions: a read should ask for its piece
+          // and no more.
+          FSDataInputStream in =
+              get(
+                  files
+                      .openFile(path)
+                      .opt("fs.option.openfile.read.policy", "random")
+                      .opt("fs.option.openfile.length", Long.toString(status.getLen()))
+                      .build());
+          return new HadoopReader(location, in, status.getLen());
+        });
   }
 
-  private static FSDataInputStream get(
-      java.util.concurrent.CompletableFuture<FSDataInputStream> opening) throws IOException {
+  private static FSDataInputStream get(CompletableFuture<FSDataInputStream> opening)
+      throws IOException {
     try {
       return opening.get();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IOException("Interrupted while opening a file", e);
-    } catch (java.util.concurrent.ExecutionException e) {
+    } catch (ExecutionException e) {
       throw e.getCause() instanceof IOException io ? io : new IOException(e.getCause());
+    }
+  }
+
+  private record HadoopReader(String location, FSDataInputStream in, long size) implements Reader {
+    @Override
+    public void read(long position, byte[] target, int offset, int length) throws IOException {
+      if (length > size - position) {
+        throw new EOFException(location + " ends before byte " + (position + length));
+      }
+      if (length > 0) {
+        in.readFully(position, target, offset, length);
+      }
+    }
+
+    @Override
+    public void close() throws IOException {
+      in.close();
     }
   }
 
   @Override
   public FileStream create(String location) throws IOException {
     Path target = path(location);
-    if (isLocal(target)) {
-      return local.create(localName(target));
+    if (isLocal(location, target)) {
+      return local.create(location);
     }
-    FileSystem files = target.getFileSystem(configuration);
-    boolean moves =
-        ATOMIC_RENAME.contains(
-            target.toUri().getScheme() == null ? files.getScheme() : target.toUri().getScheme());
-    Path written =
-        moves
-            ? new Path(
-                target.getParent(), "." + target.getName() + "." + UUID.randomUUID() + ".part")
-            : target;
-    FSDataOutputStream out = files.create(written, true);
-    return new FileStream() {
-      private boolean ended;
-
-      @Override
-      public void write(int b) throws IOException {
-        out.write(b);
-      }
-
-      @Override
-      public void write(byte[] bytes, int offset, int length) throws IOException {
-        out.write(bytes, offset, length);
-      }
-
-      @Override
-      public void close() throws IOException {
-        if (ended) {
-          return;
-        }
-        ended = true;
-        if (moves) {
-          out.hsync();
-          out.close();
-          FileContext.getFileContext(files.getUri(), configuration)
-              .rename(
-                  files.makeQualified(written),
-                  files.makeQualified(target),
-                  Options.Rename.OVERWRITE);
-        } else {
-          out.close();
-        }
-      }
-
-      @Override
-      public void abort() {
-        ended = true;
-        try {
-          if (!moves && out.hasCapability(StreamCapabilities.ABORTABLE_STREAM)) {
-            out.abort();
-          } else {
-            out.close();
-            files.delete(written, false);
+    return StorageFailures.naming(
+        location,
+        () -> {
+          FileSystem files = files(location, target);
+          if (!ATOMIC_RENAME.contains(files.getUri().getScheme())) {
+            return new Written(location, files, target, files.create(target, true));
           }
-        } catch (IOException ignored) {
-          // Best effort: on HDFS the leftover's name says that it is one; elsewhere an index never
-          // names it.
-        }
+          if (target.getParent() == null) {
+            throw new FileSystemException(location, null, "it is a folder");
+          }
+          Path part =
+              new Path(
+                  target.getParent(), "." + target.getName() + "." + UUID.randomUUID() + ".part");
+          return new Moved(location, files, part, target, files.create(part, true));
+        });
+  }
+
+  /** A file that is written under a name of its own; published by {@link #publish}. */
+  private abstract static class HadoopFileStream extends FileStream {
+    final String location;
+    final FileSystem files;
+    final Path written;
+    final FSDataOutputStream out;
+    private boolean ended;
+
+    HadoopFileStream(String location, FileSystem files, Path written, FSDataOutputStream out) {
+      this.location = location;
+      this.files = files;
+      this.written = written;
+      this.out = out;
+    }
+
+    abstract void publish() throws IOException;
+
+    abstract void discard() throws IOException;
+
+    @Override
+    public void write(int b) throws IOException {
+      out.write(b);
+    }
+
+    @Override
+    public void write(byte[] bytes, int offset, int length) throws IOException {
+      out.write(bytes, offset, length);
+    }
+
+    @Override
+    public void close() throws IOException {
+      if (ended) {
+        return;
       }
-    };
+      ended = true;
+      StorageFailures.naming(
+          location,
+          () -> {
+            publish();
+            return null;
+          });
+    }
+
+    @Override
+    public void abort() {
+      if (ended) {
+        return;
+      }
+      ended = true;
+      try {
+        discard();
+      } catch (IOException | RuntimeException ignored) {
+        // Best effort: on HDFS a leftover's name says that it is one; elsewhere no index names it.
+      }
+    }
+
+    /** Ends the stream whatever becomes of that, and removes what it wrote. */
+    void delete() throws IOException {
+      try {
+        out.close();
+      } finally {
+        files.delete(written, false);
+      }
+    }
+  }
+
+  /** Published when the stream is closed. */
+  private static final class Written extends HadoopFileStream {
+    Written(String location, FileSystem files, Path target, FSDataOutputStream out) {
+      super(location, files, target, out);
+    }
+
+    @Override
+    void publish() throws IOException {
+      out.close();
+    }
+
+    @Override
+    void discard() throws IOException {
+      if (out.hasCapability(StreamCapabilities.ABORTABLE_STREAM)) {
+        out.abort();
+      } else {
+        delete();
+      }
+    }
+  }
+
+  /** Published by moving it to its place. */
+  private final class Moved extends HadoopFileStream {
+    private final Path target;
+
+    Moved(String location, FileSystem files, Path part, Path target, FSDataOutputStream out) {
+      super(location, files, part, out);
+      this.target = target;
+    }
+
+    @Override
+    void publish() throws IOException {
+      try {
+        out.hsync();
+        out.close();
+        FileContext.getFileContext(files.getUri(), configuration)
+            .rename(
+                files.makeQualified(written),
+                files.makeQualified(target),
+                Options.Rename.OVERWRITE);
+      } catch (IOException | RuntimeException e) {
+        try {
+          discard();
+        } catch (IOException | RuntimeException also) {
+          e.addSuppressed(also);
+        }
+        throw e;
+      }
+    }
+
+    @Override
+    void discard() throws IOException {
+      delete();
+    }
   }
 
   @Override
   public List<String> list(String folder) throws IOException {
     Path path = path(folder);
-    if (isLocal(path)) {
-      return local.list(localName(path));
+    if (isLocal(folder, path)) {
+      return local.list(folder);
     }
+    return StorageFailures.naming(folder, () -> list(files(folder, path), path));
+  }
+
+  private static List<String> list(FileSystem files, Path path) throws IOException {
+    FileStatus[] entries;
     try {
-      FileStatus[] entries = path.getFileSystem(configuration).listStatus(path);
-      if (entries.length == 1
-          && entries[0].isFile()
-          && entries[0].getPath().getName().equals(path.getName())
-          && !isFolder(folder)) {
-        return List.of();
-      }
-      return Arrays.stream(entries).map(entry -> entry.getPath().getName()).sorted().toList();
+      entries = files.listStatus(path);
     } catch (FileNotFoundException none) {
       return List.of();
     }
+    Path itself = files.makeQualified(path); // what a file is listed as
+    return Arrays.stream(entries)
+        .map(FileStatus::getPath)
+        .filter(entry -> !entry.equals(itself))
+        .map(Path::getName)
+        .filter(name -> !UNFINISHED.matcher(name).matches())
+        .sorted()
+        .toList();
   }
 
   @Override
   public boolean exists(String location) throws IOException {
     Path path = path(location);
-    if (isLocal(path)) {
-      return local.exists(localName(path));
+    if (isLocal(location, path)) {
+      return local.exists(location);
     }
-    try {
-      FileStatus status = path.getFileSystem(configuration).getFileStatus(path);
-      return status.isFile() || !list(location).isEmpty();
-    } catch (FileNotFoundException none) {
-      return false;
-    }
+    return StorageFailures.naming(
+        location,
+        () -> {
+          FileSystem files = files(location, path);
+          try {
+            return files.getFileStatus(path).isFile() || !list(files, path).isEmpty();
+          } catch (FileNotFoundException none) {
+            return false;
+          }
+        });
   }
 
   @Override
   public boolean isFolder(String location) throws IOException {
     Path path = path(location);
-    if (isLocal(path)) {
-      return local.isFolder(localName(path));
+    if (isLocal(location, path)) {
+      return local.isFolder(location);
     }
-    try {
-      return path.getFileSystem(configuration).getFileStatus(path).isDirectory();
-    } catch (FileNotFoundException none) {
-      return false;
-    }
+    return StorageFailures.naming(
+        location,
+        () -> {
+          try {
+            return files(location, path).getFileStatus(path).isDirectory();
+          } catch (FileNotFoundException none) {
+            return false;
+          }
+        });
   }
 
   @Override
   public void delete(String location) throws IOException {
     Path path = path(location);
-    if (isLocal(path)) {
-      local.delete(localName(path));
-    } else {
-      path.getFileSystem(configuration).delete(path, true);
+    if (isLocal(location, path)) {
+      local.delete(location);
+      return;
     }
+    StorageFailures.naming(
+        location,
+        () -> {
+          try {
+            return files(location, path).delete(path, true);
+          } catch (FileNotFoundException none) {
+            return false;
+          }
+        });
+  }
+
+  private FileSystem files(String location, Path path) throws IOException {
+    return StorageFailures.connecting(location, () -> path.getFileSystem(configuration));
   }
 
   private static Path path(String location) throws IOException {
+    StorageFailures.refusePassword(location);
+    Path path;
     try {
-      return new Path(location);
+      path = new Path(location);
     } catch (IllegalArgumentException e) {
-      throw new FileNotFoundException(location + " is not a location: " + e.getMessage());
+      throw new FileSystemException(location, null, "it is neither a path nor a URI");
     }
+    // Hadoop takes s3a://bucket for the user's home folder in it.
+    return path.toUri().getAuthority() != null && path.toUri().getPath().isEmpty()
+        ? new Path(path, "/")
+        : path;
   }
 
-  private boolean isLocal(Path path) {
+  /** Whether a location is this machine's; {@link LocalStorage} then takes it as it was given. */
+  private boolean isLocal(String location, Path path) throws IOException {
     String scheme = path.toUri().getScheme();
-    return "file"
-        .equals(scheme == null ? FileSystem.getDefaultUri(configuration).getScheme() : scheme);
-  }
-
-  private static String localName(Path path) {
-    return path.toUri().getPath();
+    if (scheme == null) {
+      return FileSystem.getDefaultUri(configuration).getScheme().equals("file");
+    }
+    if (scheme.equals("file") && path.toUri().getAuthority() != null) {
+      throw new FileSystemException(
+          location, null, "a file URI has one slash or three, as in file:///folder");
+    }
+    return scheme.equals("file");
   }
 
   private void writeObject(ObjectOutputStream out) throws IOException {

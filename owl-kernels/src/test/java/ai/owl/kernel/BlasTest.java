@@ -1,0 +1,192 @@
+package ai.owl.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import ai.owl.tensor.Matrix;
+import ai.owl.tensor.RandomMatrix;
+import ai.owl.tensor.Truth;
+import org.bytedeco.openblas.global.openblas;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class BlasTest {
+  private static final int[] SIZES = {1, 7, 8, 31, 207};
+
+  private final int threads = Blas.threads();
+
+  @AfterEach
+  void giveThreadsBack() {
+    Blas.setThreads(threads);
+  }
+
+  @Test
+  void multipliesByTheTransposedWeight() {
+    for (int tokens : SIZES) {
+      for (int out : SIZES) {
+        for (int in : SIZES) {
+          checkLinear(tokens, out, in, 0);
+        }
+      }
+    }
+    checkLinear(257, 1025, 513, 0);
+    checkLinear(1030, 1027, 7, 0); // several tiles in both directions
+  }
+
+  @Test
+  void addsToTheResultThatIsThere() {
+    for (int size : SIZES) {
+      checkLinear(size, size + 1, size, 1);
+    }
+  }
+
+  /** With beta 0 the result holds NaN before, as fresh memory may. */
+  private static void checkLinear(int tokens, int outFeatures, int inFeatures, float beta) {
+    try (Matrix x = RandomMatrix.of(1, tokens, inFeatures);
+        Matrix w = RandomMatrix.of(2, outFeatures, inFeatures);
+        Matrix out =
+            beta == 0
+                ? RandomMatrix.filled(Float.NaN, tokens, outFeatures)
+                : RandomMatrix.of(3, tokens, outFeatures)) {
+      float[] before = out.toArray();
+      Blas.linear(x, w, beta, out);
+      float[] a = x.toArray();
+      float[] b = w.toArray();
+      Truth truth = new Truth(tokens, outFeatures);
+      for (int i = 0; i < tokens; i++) {
+        for (int j = 0; j < outFeatures; j++) {
+          double sum = beta == 0 ? 0 : beta * before[i * outFeatures + j];
+          double size = Math.abs(sum);
+          for (int k = 0; k < inFeatures; k++) {
+            double product = (double) a[i * inFeatures + k] * b[j * inFeatures + k];
+            sum += product;
+            size += Math.abs(product);
+          }
+          truth.set(i, j, sum, 6e-8 * (4 + Math.sqrt(inFeatures)) * size);
+        }
+      }
+      truth.holdsFor(out);
+    }
+  }
+
+  @Test
+  void multipliesPartsOfMatricesInEveryOrientation() {
+    for (boolean transposeA : new boolean[] {false, true}) {
+      for (boolean transposeB : new boolean[] {false, true}) {
+        checkPart(transposeA, transposeB, 31, 8, 7);
+        checkPart(transposeA, transposeB, 1, 1, 31);
+        checkPart(transposeA, transposeB, 530, 1040, 3);
+      }
+    }
+  }
+
+  private static void checkPart(boolean transposeA, boolean transposeB, int m, int n, int k) {
+    int colsA = (transposeA ? m : k) + 6;
+    int colsB = (transposeB ? k : n) + 9;
+    int colsC = n + 11;
+    try (Matrix a = RandomMatrix.of(1, (transposeA ? k : m) + 3, colsA);
+        Matrix b = RandomMatrix.of(2, (transposeB ? n : k) + 5, colsB);
+        Matrix c = RandomMatrix.of(3, m + 8, colsC)) {
+      float[] from = a.toArray();
+      float[] by = b.toArray();
+      float[] before = c.toArray();
+      Blas.gemm(
+          transposeA,
+          transposeB,
+          m,
+          n,
+          k,
+          0.5f,
+          a.pointer(3, 4),
+          colsA,
+          b.pointer(5, 6),
+          colsB,
+          2f,
+          c.pointer(7, 9),
+          colsC);
+      Truth truth = new Truth(m + 8, colsC);
+      for (int i = 0; i < m + 8; i++) {
+        for (int j = 0; j < colsC; j++) {
+          int row = i - 7;
+          int col = j - 9;
+          double value = before[i * colsC + j];
+          if (row < 0 || row >= m || col < 0 || col >= n) {
+            truth.set(i, j, value, 0); // outside of the part nothing is touched
+            continue;
+          }
+          value *= 2;
+          for (int l = 0; l < k; l++) {
+            int atA = transposeA ? (3 + l) * colsA + 4 + row : (3 + row) * colsA + 4 + l;
+            int atB = transposeB ? (5 + col) * colsB + 6 + l : (5 + l) * colsB + 6 + col;
+            value += 0.5 * from[atA] * by[atB];
+          }
+          truth.set(i, j, value, 1e-5 * Math.max(1, Math.abs(value)));
+        }
+      }
+      truth.holdsFor(c);
+    }
+  }
+
+  @Test
+  void leavesRowsBeyondAViewAlone() {
+    try (Matrix x = RandomMatrix.of(1, 5, 31);
+        Matrix w = RandomMatrix.of(2, 7, 31);
+        Matrix whole = RandomMatrix.filled(4f, 5, 7);
+        Matrix part = RandomMatrix.filled(4f, 5, 7)) {
+      Blas.linear(x, w, 0f, whole);
+      Blas.linear(x.firstRows(3), w, 0f, part.firstRows(3));
+      Truth truth = new Truth(5, 7);
+      float[] expected = whole.toArray();
+      for (int i = 0; i < 5; i++) {
+        for (int j = 0; j < 7; j++) {
+          truth.set(i, j, i < 3 ? expected[i * 7 + j] : 4, i < 3 ? 1e-5 : 0);
+        }
+      }
+      truth.holdsFor(part);
+    }
+  }
+
+  @Test
+  void givesTheSameBitsWithOneThreadAndWithTwo() {
+    int[][] shapes = {
+      {1, 1, 1},
+      {7, 8, 31},
+      {1, 207, 207},
+      {1, 2048, 2048},
+      {2, 1000, 4096},
+      {31, 1100, 207},
+      {600, 1100, 300},
+      {207, 207, 207},
+      {128, 128, 64},
+      {257, 1025, 513},
+      {512, 64, 2048},
+      {2047, 33, 300}
+    };
+    for (int[] shape : shapes) {
+      try (Matrix x = RandomMatrix.of(1, shape[0], shape[2]);
+          Matrix w = RandomMatrix.of(2, shape[1], shape[2]);
+          Matrix one = new Matrix(shape[0], shape[1]);
+          Matrix two = new Matrix(shape[0], shape[1])) {
+        Blas.setThreads(1);
+        assertThat(Blas.threads()).isEqualTo(1);
+        Blas.linear(x, w, 0f, one);
+        Blas.setThreads(2);
+        assertThat(Blas.threads()).isEqualTo(2);
+        Blas.linear(x, w, 0f, two);
+        assertThat(two.toArray())
+            .as("%d x %d x %d", shape[0], shape[1], shape[2])
+            .isEqualTo(one.toArray());
+      }
+    }
+  }
+
+  /** Starting, ND4J gives OpenBLAS all cores; a product must not see that. */
+  @Test
+  void keepsOpenBlasAtOneThreadWhateverNd4jDoes() {
+    Blas.setThreads(2);
+    try (Matrix one = RandomMatrix.of(1, 2, 2)) {
+      assertThat(one.asNDArray().rows()).isEqualTo(2); // starts ND4J, if nothing has
+      assertThat(openblas.blas_get_num_threads()).isEqualTo(1);
+      assertThat(Blas.threads()).isEqualTo(2);
+    }
+  }
+}

@@ -1,0 +1,201 @@
+package ai.owl.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import ai.owl.tensor.Matrix;
+import ai.owl.tensor.RandomMatrix;
+import ai.owl.tensor.Truth;
+import java.util.Arrays;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** The kernel works on blocks of 128 query rows. */
+class CausalAttentionTest {
+  private final int threads = Blas.threads();
+
+  @AfterEach
+  void giveThreadsBack() {
+    Blas.setThreads(threads);
+  }
+
+  @Test
+  void attendsToEverythingBefore() {
+    for (int tokens : new int[] {1, 7, 8, 31, 127, 128, 129, 207, 256, 257}) {
+      check(new CausalAttention(2, 2, 14, 0), tokens, 1);
+    }
+    check(new CausalAttention(1, 1, 64, 0), 700, 1);
+  }
+
+  @Test
+  void sharesKeysAndValuesAmongGroupsOfHeads() {
+    for (int keyValueHeads : new int[] {1, 2, 4, 8}) {
+      check(new CausalAttention(8, keyValueHeads, 6, 0), 31, 1);
+      check(new CausalAttention(8, keyValueHeads, 6, 5), 131, 1);
+    }
+  }
+
+  @Test
+  void seesAWindowOnly() {
+    for (int tokens : new int[] {1, 8, 128, 129, 300}) {
+      for (int window : new int[] {1, 2, 7, 127, 128, 129, 200, 299, 300, 1000}) {
+        check(new CausalAttention(2, 1, 8, window), tokens, 1);
+      }
+    }
+  }
+
+  @Test
+  void standsExtremeScores() {
+    for (float scale : new float[] {1e-20f, 100f, 1e6f, 1e15f}) {
+      check(new CausalAttention(2, 2, 8, 0), 31, scale);
+      check(new CausalAttention(2, 2, 8, 3), 131, scale);
+    }
+  }
+
+  /** Against a softmax in double precision over the scores in float32. */
+  private static void check(CausalAttention attention, int tokens, float scale) {
+    int heads = attention.heads();
+    int keyValueHeads = attention.keyValueHeads();
+    int d = attention.headDim();
+    float[] queries = RandomMatrix.vector(1, tokens * heads * d);
+    for (int i = 0; i < queries.length; i++) {
+      // Whole numbers times a power of two have the same products in float32 as in float64.
+      queries[i] = (int) (queries[i] * 8) * Float.intBitsToFloat(0x7f800000 & bits(scale));
+    }
+    float[] keys = RandomMatrix.vector(2, tokens * keyValueHeads * d);
+    for (int i = 0; i < keys.length; i++) {
+      keys[i] = (int) (keys[i] * 8) / 8f;
+    }
+    float[] values = RandomMatrix.vector(3, tokens * keyValueHeads * d);
+    try (Matrix q = RandomMatrix.of(queries, tokens, heads * d);
+        Matrix k = RandomMatrix.of(keys, tokens, keyValueHeads * d);
+        Matrix v = RandomMatrix.of(values, tokens, keyValueHeads * d);
+        Matrix scores = CausalAttention.scores(tokens);
+        Matrix out = RandomMatrix.filled(Float.NaN, tokens, heads * d)) {
+      fill(scores, Float.NaN);
+      attention.apply(q, k, v, scores, out);
+      Truth truth = new Truth(tokens, heads * d);
+      double[] weights = new double[tokens];
+      for (int head = 0; head < heads; head++) {
+        int group = head / (heads / keyValueHeads);
+        for (int t = 0; t < tokens; t++) {
+          int from = attention.window() == 0 ? 0 : Math.max(0, t - attention.window() + 1);
+          double max = Double.NEGATIVE_INFINITY;
+          for (int s = from; s <= t; s++) {
+            double dot = 0;
+            for (int j = 0; j < d; j++) {
+              dot +=
+                  (double) queries[(t * heads + head) * d + j]
+                      * keys[(s * keyValueHeads + group) * d + j];
+            }
+            weights[s] = (float) (dot * (float) (1 / Math.sqrt(d)));
+            max = Math.max(max, weights[s]);
+          }
+          double sum = 0;
+          for (int s = from; s <= t; s++) {
+            weights[s] = Math.exp(weights[s] - max);
+            sum += weights[s];
+          }
+          for (int j = 0; j < d; j++) {
+            double expected = 0;
+            double size = 0;
+            for (int s = from; s <= t; s++) {
+              double part = weights[s] / sum * values[(s * keyValueHeads + group) * d + j];
+              expected += part;
+              size += Math.abs(part);
+            }
+            truth.set(t, head * d + j, expected, tolerance(max) * size);
+          }
+        }
+      }
+      truth.holdsFor(out);
+    }
+  }
+
+  /** Rounding a score moves its weight by as much as the score is big, until it is all or none. */
+  private static double tolerance(double max) {
+    return 1e-5 + (Math.abs(max) < 1e4 ? 3e-7 * Math.abs(max) : 0);
+  }
+
+  private static int bits(float value) {
+    return Float.floatToRawIntBits(value);
+  }
+
+  private static void fill(Matrix matrix, float value) {
+    float[] row = new float[matrix.cols()];
+    Arrays.fill(row, value);
+    for (long r = 0; r < matrix.rows(); r++) {
+      matrix.setRow(r, row);
+    }
+  }
+
+  @Test
+  void takesNoNoticeOfLaterTokens() {
+    int tokens = 140;
+    for (int window : new int[] {0, 9}) {
+      CausalAttention attention = new CausalAttention(2, 1, 8, window);
+      try (Matrix q = RandomMatrix.of(1, tokens, 16);
+          Matrix k = RandomMatrix.of(2, tokens, 8);
+          Matrix v = RandomMatrix.of(3, tokens, 8);
+          Matrix scores = CausalAttention.scores(tokens);
+          Matrix one = new Matrix(tokens, 16);
+          Matrix other = new Matrix(tokens, 16)) {
+        attention.apply(q, k, v, scores, one);
+        for (int t = 100; t < tokens; t++) {
+          k.setRow(t, RandomMatrix.vector(7 + t, 8));
+          v.setRow(t, RandomMatrix.vector(9 + t, 8));
+        }
+        attention.apply(q, k, v, scores, other);
+        assertThat(other.firstRows(100).toArray()).isEqualTo(one.firstRows(100).toArray());
+        assertThat(other.toArray()).isNotEqualTo(one.toArray());
+      }
+    }
+  }
+
+  @Test
+  void worksWithScratchOfALongerSequence() {
+    CausalAttention attention = new CausalAttention(4, 2, 8, 0);
+    try (Matrix q = RandomMatrix.of(1, 31, 32);
+        Matrix k = RandomMatrix.of(2, 31, 16);
+        Matrix v = RandomMatrix.of(3, 31, 16);
+        Matrix fitting = CausalAttention.scores(31);
+        Matrix longer = CausalAttention.scores(500);
+        Matrix one = new Matrix(31, 32);
+        Matrix other = new Matrix(31, 32)) {
+      attention.apply(q, k, v, fitting, one);
+      fill(longer, Float.NaN);
+      attention.apply(q, k, v, longer, other);
+      assertThat(other.toArray()).isEqualTo(one.toArray());
+    }
+  }
+
+  @Test
+  void givesTheSameBitsWithOneThreadAndWithTwo() {
+    CausalAttention attention = new CausalAttention(4, 2, 64, 0);
+    try (Matrix q = RandomMatrix.of(1, 600, 256);
+        Matrix k = RandomMatrix.of(2, 600, 128);
+        Matrix v = RandomMatrix.of(3, 600, 128);
+        Matrix scores = CausalAttention.scores(600);
+        Matrix one = new Matrix(600, 256);
+        Matrix two = new Matrix(600, 256)) {
+      Blas.setThreads(1);
+      attention.apply(q, k, v, scores, one);
+      Blas.setThreads(2);
+      attention.apply(q, k, v, scores, two);
+      assertThat(Arrays.equals(two.toArray(), one.toArray())).isTrue();
+    }
+  }
+
+  @Test
+  void masksWhatIsOutsideOfTheSoftmax() {
+    float[] row = {5f, 1f, 1f, Float.NaN, 9f, 7f};
+    CausalAttention.softmax(row, 1, 3, 5);
+    assertThat(row).containsExactly(0f, 0.5f, 0.5f, 0f, 0f, 7f);
+  }
+
+  @Test
+  void passesNanOn() {
+    float[] row = {1f, Float.NaN, 2f};
+    CausalAttention.softmax(row, 0, 3, 3);
+    assertThat(row).containsOnly(Float.NaN);
+  }
+}

@@ -1,0 +1,302 @@
+package ai.owl.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+
+import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.kernel.RotaryEmbedding.Linear;
+import ai.owl.kernel.RotaryEmbedding.Llama3;
+import ai.owl.kernel.RotaryEmbedding.Unscaled;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class ModelConfigTest {
+  private static final String LLAMA =
+      """
+      {"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 11008,
+       "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+      """;
+  private static final String MISTRAL = LLAMA.replace("Llama", "Mistral");
+
+  @Test
+  void readsTheFirstLlamas() {
+    ModelConfig config =
+        parse(LLAMA, "{\"max_position_embeddings\": 1024, \"rms_norm_eps\": 1e-5}");
+    assertThat(config.architecture()).isEqualTo(Architecture.LLAMA);
+    assertThat(config.hiddenSize()).isEqualTo(4096);
+    assertThat(config.intermediateSize()).isEqualTo(11008);
+    assertThat(config.blocks()).isEqualTo(32);
+    assertThat(config.heads()).isEqualTo(32);
+    assertThat(config.headDim()).isEqualTo(128);
+    assertThat(config.vocabSize()).isEqualTo(32000);
+    assertThat(config.maxPositions()).isEqualTo(1024);
+    assertThat(config.normEpsilon()).isEqualTo(1e-5f);
+  }
+
+  @Test
+  void knowsTheDefaultsOfLlama() {
+    ModelConfig config = parse(LLAMA, "{}");
+    assertThat(config.keyValueHeads()).isEqualTo(32);
+    assertThat(config.slidingWindow()).isZero();
+    assertThat(config.maxPositions()).isEqualTo(2048);
+    assertThat(config.normEpsilon()).isEqualTo(1e-6f);
+    assertThat(config.rotary().theta()).isEqualTo(10_000);
+    assertThat(config.rotary().scaling()).isEqualTo(new Unscaled());
+    assertThat(config.attentionBias()).isFalse();
+    assertThat(config.mlpBias()).isFalse();
+    assertThat(config.tiedEmbeddings()).isFalse();
+  }
+
+  @Test
+  void knowsTheDefaultsOfMistral() {
+    ModelConfig config = parse(MISTRAL, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.MISTRAL);
+    assertThat(config.keyValueHeads()).isEqualTo(8);
+    assertThat(config.slidingWindow()).isEqualTo(4096);
+    assertThat(config.normEpsilon()).isEqualTo(1e-6f);
+    assertThat(config.rotary().theta()).isEqualTo(10_000);
+  }
+
+  @Test
+  void takesTheModelTypeWhereNoClassIsNamed() {
+    assertThat(
+            parse(LLAMA, "{\"architectures\": null, \"model_type\": \"mistral\"}").architecture())
+        .isEqualTo(Architecture.MISTRAL);
+    assertThat(parse(LLAMA, "{\"architectures\": [], \"model_type\": \"llama\"}").architecture())
+        .isEqualTo(Architecture.LLAMA);
+  }
+
+  @Test
+  void readsHeads() {
+    ModelConfig grouped = parse(LLAMA, "{\"num_key_value_heads\": 8, \"head_dim\": 96}");
+    assertThat(grouped.keyValueHeads()).isEqualTo(8);
+    assertThat(grouped.headDim()).isEqualTo(96);
+    assertThat(grouped.rotary().headDim()).isEqualTo(96);
+    assertThat(grouped.outFeatures(LinearRole.Q_PROJ)).isEqualTo(32 * 96);
+    assertThat(grouped.outFeatures(LinearRole.V_PROJ)).isEqualTo(8 * 96);
+    assertThat(grouped.inFeatures(LinearRole.O_PROJ)).isEqualTo(32 * 96);
+    assertThat(grouped.outFeatures(LinearRole.O_PROJ)).isEqualTo(4096);
+    assertThat(grouped.inFeatures(LinearRole.DOWN_PROJ)).isEqualTo(11008);
+    assertThat(parse(LLAMA, "{\"head_dim\": null}").headDim()).isEqualTo(128);
+    // transformers: None means as many as query heads; only a missing key means Mistral's 8.
+    assertThat(parse(LLAMA, "{\"num_key_value_heads\": null}").keyValueHeads()).isEqualTo(32);
+    assertThat(parse(MISTRAL, "{\"num_key_value_heads\": null}").keyValueHeads()).isEqualTo(32);
+  }
+
+  @Test
+  void needsNoDivisibleWidthIfTheHeadsAreGiven() {
+    ModelConfig config = parse(LLAMA, "{\"hidden_size\": 4097, \"head_dim\": 128}");
+    assertThat(config.outFeatures(LinearRole.Q_PROJ)).isEqualTo(4096);
+  }
+
+  @Test
+  void readsTheWindowOfMistral() {
+    assertThat(parse(MISTRAL, "{\"sliding_window\": 7}").slidingWindow()).isEqualTo(7);
+    assertThat(parse(MISTRAL, "{\"sliding_window\": null}").slidingWindow()).isZero();
+    assertThat(parse(LLAMA, "{\"sliding_window\": null}").slidingWindow()).isZero();
+  }
+
+  @Test
+  void readsBiasesAndTying() {
+    ModelConfig attention = parse(LLAMA, "{\"attention_bias\": true, \"mlp_bias\": null}");
+    assertThat(attention.hasBias(LinearRole.O_PROJ)).isTrue();
+    assertThat(attention.hasBias(LinearRole.UP_PROJ)).isFalse();
+    ModelConfig mlp = parse(LLAMA, "{\"mlp_bias\": true, \"tie_word_embeddings\": true}");
+    assertThat(mlp.hasBias(LinearRole.Q_PROJ)).isFalse();
+    assertThat(mlp.hasBias(LinearRole.DOWN_PROJ)).isTrue();
+    assertThat(mlp.tiedEmbeddings()).isTrue();
+  }
+
+  @Test
+  void readsRotaryEmbeddingsInTheOldSpelling() {
+    assertThat(parse(LLAMA, "{\"rope_theta\": 500000.0}").rotary().theta()).isEqualTo(500_000);
+    assertThat(
+            parse(LLAMA, "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}")
+                .rotary()
+                .scaling())
+        .isEqualTo(new Linear(4));
+    assertThat(
+            parse(
+                    LLAMA,
+                    """
+                    {"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                     "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}
+                    """)
+                .rotary()
+                .scaling())
+        .isEqualTo(new Llama3(8, 1, 4, 8192));
+    assertThat(parse(LLAMA, "{\"rope_scaling\": {}}").rotary().scaling()).isEqualTo(new Unscaled());
+    assertThat(parse(LLAMA, "{\"rope_scaling\": {\"type\": \"default\"}}").rotary().scaling())
+        .isEqualTo(new Unscaled());
+  }
+
+  @Test
+  void readsRotaryEmbeddingsInTheNewSpelling() {
+    ModelConfig config =
+        parse(
+            LLAMA,
+            """
+            {"rope_theta": 1.0,
+             "rope_parameters": {"rope_type": "linear", "factor": 2.5, "rope_theta": 50000}}
+            """);
+    assertThat(config.rotary().theta()).isEqualTo(50_000);
+    assertThat(config.rotary().scaling()).isEqualTo(new Linear(2.5));
+    ModelConfig plain =
+        parse(LLAMA, "{\"rope_parameters\": {\"rope_type\": \"default\"}, \"rope_theta\": 7.0}");
+    assertThat(plain.rotary().theta()).isEqualTo(7);
+    assertThat(plain.rotary().scaling()).isEqualTo(new Unscaled());
+    assertThat(parse(LLAMA, "{\"rope_parameters\": null}").rotary().theta()).isEqualTo(10_000);
+  }
+
+  /** As transformers 5.23 resolves it. */
+  @Test
+  void takesTheOldSpellingWhereBothAreThere() {
+    ModelConfig config =
+        parse(
+            LLAMA,
+            """
+            {"rope_scaling": {"type": "linear", "factor": 4.0}, "rope_theta": 20000.0,
+             "rope_parameters": {"rope_type": "default", "rope_theta": 30000.0}}
+            """);
+    assertThat(config.rotary().theta()).isEqualTo(20_000);
+    assertThat(config.rotary().scaling()).isEqualTo(new Linear(4));
+    ModelConfig empty =
+        parse(
+            LLAMA,
+            """
+            {"rope_scaling": {},
+             "rope_parameters": {"rope_type": "default", "rope_theta": 30000.0}}
+            """);
+    assertThat(empty.rotary().theta()).isEqualTo(30_000);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size"
+      })
+  void refusesToDoWithoutASize(String key) {
+    ObjectNode json = (ObjectNode) json(LLAMA);
+    json.remove(key);
+    assertRefused(json, key + " is missing");
+    json.putNull(key);
+    assertRefused(json, key + " is missing");
+    for (String bad : new String[] {"0", "-1", "1.5", "\"64\"", "3000000000", "[]", "true"}) {
+      json.set(key, json(bad));
+      assertRefused(json, key + " is " + bad + ", not a positive whole number");
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "num_key_value_heads | 0 | num_key_value_heads is 0, not a positive whole number",
+        "num_key_value_heads | 5 | num_attention_heads 32 is no multiple of num_key_value_heads 5",
+        "num_key_value_heads | 64 | 32 is no multiple of num_key_value_heads 64",
+        "hidden_size | 4100 | hidden_size 4100 is no multiple of num_attention_heads 32",
+        "head_dim | 127 | head_dim 127 is odd",
+        "head_dim | 2000000 | num_attention_heads 32 times head_dim 2000000 is beyond any model",
+        "max_position_embeddings | 0 | max_position_embeddings is 0",
+        "rms_norm_eps | -1e-6 | rms_norm_eps is -1.0E-6",
+        "rms_norm_eps | 1 | rms_norm_eps is 1.0",
+        "rms_norm_eps | \"1e-6\" | rms_norm_eps is \"1e-6\", not a number",
+        "rope_theta | 0 | rope_theta is 0.0",
+        "rope_theta | \"1e4\" | rope_theta is \"1e4\", not a number",
+        "partial_rotary_factor | 0.5 | partial_rotary_factor 0.5 is not supported",
+        "attention_bias | 1 | attention_bias is 1, not true or false",
+        "mlp_bias | \"no\" | mlp_bias is \"no\", not true or false",
+        "tie_word_embeddings | 0 | tie_word_embeddings is 0, not true or false",
+        "hidden_act | \"gelu\" | hidden_act gelu is not supported; supported is silu",
+        "is_encoder_decoder | true | encoder-decoder models are not supported",
+        "quantization_config | {} | quantized checkpoints cannot be pruned",
+        "sliding_window | 4096 | sliding_window is not supported for LlamaForCausalLM",
+        "layer_types | [\"sliding_attention\"] | sliding_window is not supported for Llama",
+        "layer_types | [\"full_attention\", \"sliding_attention\"] | layer_types mixes full_att",
+        "architectures | [\"GPT2LMHeadModel\"] | the architecture GPT2LMHeadModel is not supported",
+        "architectures | [] | it names no architecture; supported are LlamaForCausalLM, Mistral",
+        "rope_scaling | \"linear\" | rope_scaling is not an object",
+        "rope_scaling | [2] | rope_scaling is not an object",
+        "rope_parameters | 3 | rope_parameters is not an object",
+      })
+  void refusesByName(String key, String value, String why) {
+    ObjectNode json = (ObjectNode) json(LLAMA);
+    json.set(key, json(value));
+    assertRefused(json, why);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{\"rope_type\": \"yarn\"} | rope scaling yarn is not supported; supported are default,",
+        "{\"type\": \"dynamic\", \"factor\": 2} | rope scaling dynamic is not supported",
+        "{\"type\": \"linear\"} | rope scaling needs a positive factor",
+        "{\"type\": \"linear\", \"factor\": 0} | needs a positive factor, not 0",
+        "{\"type\": \"linear\", \"factor\": \"2\"} | factor is \"2\", not a number",
+        "{\"type\": \"llama3\", \"low_freq_factor\": 4, \"high_freq_factor\": 4} "
+            + "| high_freq_factor 4.0 is not above low_freq_factor 4.0",
+        "{\"type\": \"llama3\", \"low_freq_factor\": 1, \"high_freq_factor\": 4, \"factor\": 8} "
+            + "| rope scaling needs a positive original_max_position_embeddings",
+      })
+  void refusesRopeScaling(String scaling, String why) {
+    for (String key : new String[] {"rope_scaling", "rope_parameters"}) {
+      ObjectNode json = (ObjectNode) json(LLAMA);
+      json.set(key, json(scaling));
+      assertRefused(json, why);
+    }
+  }
+
+  @Test
+  void refusesRotaryEmbeddingsThatDifferFromBlockToBlock() {
+    assertRefused(
+        merged(LLAMA, "{\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\"}}}"),
+        "rope_parameters per layer type are not supported");
+  }
+
+  @Test
+  void refusesAWindowOfMistralThatIsNone() {
+    assertRefused(
+        merged(MISTRAL, "{\"sliding_window\": 0}"),
+        "sliding_window is 0, not a positive whole number");
+  }
+
+  @Test
+  void refusesWhatIsNoObject() {
+    assertRefused(json("[]"), "it is not a JSON object");
+  }
+
+  private static void assertRefused(JsonNode json, String why) {
+    assertThatExceptionOfType(MalformedCheckpointException.class)
+        .isThrownBy(() -> ModelConfig.parse(json, "s3://models/llama"))
+        .withMessageStartingWith("Cannot use model s3://models/llama: ")
+        .withMessageContaining(why)
+        .withMessageEndingWith(" (config.json)");
+  }
+
+  private static ModelConfig parse(String base, String changes) {
+    return ModelConfig.parse(merged(base, changes), "model");
+  }
+
+  private static ObjectNode merged(String base, String changes) {
+    return ((ObjectNode) json(base)).setAll((ObjectNode) json(changes));
+  }
+
+  private static JsonNode json(String text) {
+    try {
+      return new ObjectMapper().readTree(text);
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException(text, e);
+    }
+  }
+}

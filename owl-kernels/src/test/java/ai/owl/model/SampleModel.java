@@ -1,0 +1,120 @@
+package ai.owl.model;
+
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.SafetensorsWriter;
+import ai.owl.checkpoint.SafetensorsWriter.Entry;
+import ai.owl.checkpoint.Storage;
+import ai.owl.tensor.DType;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+
+/**
+ * A small checkpoint with random weights, for tests to bend before they write it: two LLaMA blocks
+ * of width 16 with 4 heads in 2 groups, and a vocabulary of 40.
+ */
+public final class SampleModel {
+  /** The content of config.json. */
+  public final ObjectNode config = JsonNodeFactory.instance.objectNode();
+
+  /** By name, in the order of the file. */
+  public final Map<String, Tensor> tensors = new LinkedHashMap<>();
+
+  private final Random random;
+
+  /** A tensor and its elements before they are rounded to its type. */
+  public record Tensor(DType type, List<Long> shape, float[] values) {}
+
+  public SampleModel() {
+    this(2, 1);
+  }
+
+  public SampleModel(int blocks, long seed) {
+    random = new Random(seed);
+    config.putArray("architectures").add("LlamaForCausalLM");
+    config.put("model_type", "llama").put("hidden_size", 16).put("intermediate_size", 24);
+    config.put("num_hidden_layers", blocks).put("num_attention_heads", 4);
+    config.put("num_key_value_heads", 2).put("vocab_size", 40);
+    config.put("max_position_embeddings", 64).put("rms_norm_eps", 1e-6);
+    add("model.embed_tokens.weight", 40, 16);
+    for (int block = 0; block < blocks; block++) {
+      String prefix = "model.layers." + block + ".";
+      add(prefix + "input_layernorm.weight", 16);
+      add(prefix + "mlp.down_proj.weight", 16, 24);
+      add(prefix + "mlp.gate_proj.weight", 24, 16);
+      add(prefix + "mlp.up_proj.weight", 24, 16);
+      add(prefix + "post_attention_layernorm.weight", 16);
+      add(prefix + "self_attn.k_proj.weight", 8, 16);
+      add(prefix + "self_attn.o_proj.weight", 16, 16);
+      add(prefix + "self_attn.q_proj.weight", 16, 16);
+      add(prefix + "self_attn.v_proj.weight", 8, 16);
+    }
+    add("model.norm.weight", 16);
+    add("lm_head.weight", 40, 16);
+  }
+
+  /** Adds a tensor, or takes the place of the one that has its name. */
+  public SampleModel add(String name, long... shape) {
+    return add(name, DType.F32, shape);
+  }
+
+  public SampleModel add(String name, DType type, long... shape) {
+    int size = 1;
+    List<Long> lengths = new ArrayList<>();
+    for (long length : shape) {
+      size *= (int) length;
+      lengths.add(length);
+    }
+    float[] values = new float[size];
+    for (int i = 0; i < size; i++) {
+      values[i] = (float) (random.nextGaussian() / (shape.length > 1 ? 4 : 10));
+      values[i] += shape.length > 1 ? 0 : 1; // gains are near one
+    }
+    tensors.put(name, new Tensor(type, lengths, values));
+    return this;
+  }
+
+  /** Stores all tensors as another type. */
+  public SampleModel as(DType type) {
+    tensors.replaceAll((name, tensor) -> new Tensor(type, tensor.shape, tensor.values));
+    return this;
+  }
+
+  public float[] values(String name) {
+    return tensors.get(name).values;
+  }
+
+  /** Writes it as a single file with its configuration and another small file. */
+  public SampleModel write(Storage storage, String folder) throws IOException {
+    List<Entry> entries = new ArrayList<>();
+    tensors.forEach((name, tensor) -> entries.add(entry(name, tensor)));
+    SafetensorsWriter.write(storage, Storage.resolve(folder, "model.safetensors"), entries);
+    storage.writeAll(
+        Storage.resolve(folder, "config.json"),
+        config.toPrettyString().getBytes(StandardCharsets.UTF_8));
+    storage.writeAll(
+        Storage.resolve(folder, "generation_config.json"),
+        "{\"do_sample\": false}".getBytes(StandardCharsets.UTF_8));
+    return this;
+  }
+
+  private static Entry entry(String name, Tensor tensor) {
+    byte[] bytes = new byte[tensor.values.length * tensor.type.bytes()];
+    if (tensor.type.isComputable()) {
+      tensor.type.narrow(tensor.values, tensor.values.length, bytes, 0);
+    }
+    return new Entry(name, tensor.type, tensor.shape, out -> out.write(bytes));
+  }
+
+  /** Writes it, and finds its parts. */
+  public ModelLayout layout(Storage storage) throws IOException {
+    write(storage, "model");
+    return ModelLayout.of(Checkpoint.open(storage, "model"));
+  }
+}
