@@ -35,6 +35,20 @@ import java.util.UUID;
 public final class OutputCheckpoint {
   private static final String INDEX = "model.safetensors.index.json";
 
+  /** What would be taken for the new model's if the new model has none of its own. */
+  private static final Set<String> SIDECARS =
+      Set.of(
+          "added_tokens.json",
+          "chat_template.jinja",
+          "config.json",
+          "generation_config.json",
+          "merges.txt",
+          "special_tokens_map.json",
+          "tokenizer.json",
+          "tokenizer.model",
+          "tokenizer_config.json",
+          "vocab.json");
+
   private final Storage storage;
   private final Checkpoint input;
   private final ModelLayout model;
@@ -101,7 +115,7 @@ public final class OutputCheckpoint {
     // The index first: from here on nothing in the folder looks whole.
     storage.delete(Storage.resolve(output, INDEX));
     for (String name : storage.list(output)) {
-      if (name.endsWith(".safetensors")) {
+      if (name.startsWith("model") && name.endsWith(".safetensors") || SIDECARS.contains(name)) {
         storage.delete(Storage.resolve(output, name));
       }
     }

@@ -90,7 +90,8 @@ public record PruneReport(
   PruneReport with(
       Optional<Perplexity> denseValue,
       Optional<Perplexity> prunedValue,
-      Map<String, Double> times) {
+      Map<String, Double> times,
+      List<String> notes) {
     return new PruneReport(
         options,
         fingerprint,
@@ -101,7 +102,7 @@ public record PruneReport(
         denseValue,
         prunedValue,
         times,
-        warnings);
+        List.copyOf(notes));
   }
 
   public long weights() {

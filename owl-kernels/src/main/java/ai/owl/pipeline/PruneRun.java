@@ -5,6 +5,7 @@ import ai.owl.allocation.Owl;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.BlockLayout;
@@ -192,15 +193,24 @@ public final class PruneRun {
     Perplexity of(String location) throws IOException;
   }
 
-  /** Evaluates if that was asked for, and leaves the report beside the checkpoint. */
+  /**
+   * Evaluates if that was asked for, and leaves the report beside the checkpoint. A pruned model
+   * that is beyond measuring is a result too, and reported.
+   */
   public PruneReport finish(PruneReport report, Evaluation perplexity) throws IOException {
     Optional<Perplexity> dense = Optional.empty();
     Optional<Perplexity> pruned = Optional.empty();
+    List<String> warnings = new ArrayList<>(report.warnings());
     if (evaluation.isPresent()) {
       dense = Optional.of(perplexity.of(options.model()));
-      pruned = Optional.of(perplexity.of(options.output()));
+      try {
+        pruned = Optional.of(perplexity.of(options.output()));
+      } catch (MalformedCheckpointException beyondMeasure) {
+        clock.warn(beyondMeasure.getMessage());
+        warnings.add(beyondMeasure.getMessage());
+      }
     }
-    PruneReport whole = report.with(dense, pruned, clock.seconds());
+    PruneReport whole = report.with(dense, pruned, clock.seconds(), warnings);
     storage.writeAll(
         OutputCheckpoint.workFolder(options.output()) + "/report.json",
         (whole.toJson().toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));

@@ -252,6 +252,26 @@ class LocalPipelineTest {
     assertThat(second.get(shard.formatted(3))).isNotEqualTo(first.get(shard.formatted(3)));
   }
 
+  /** A model whose first block is pruned already shows a dense pass what a sequential one sees. */
+  @Test
+  void showsEachBlockWhatThePrunedOnesBeforeItMake() throws IOException {
+    PruneOptions uniform = OPTIONS.withAllocator(new Uniform());
+    String secondBlock = "out/model-00003-of-00004.safetensors";
+    sample.write(storage, "model");
+    prune(uniform);
+    byte[] expected = storage.files.get(secondBlock);
+    ModelLayout pruned = ModelLayout.of(Checkpoint.open(storage, "out"));
+    try (TensorReader reader = new TensorReader(storage)) {
+      for (LinearLayer linear : pruned.blocks().get(0).linears()) {
+        float[] weights = values(reader, linear.weight());
+        System.arraycopy(weights, 0, sample.values(linear.weight().name()), 0, weights.length);
+      }
+    }
+    sample.write(storage, "model");
+    prune(uniform.withPropagation(Propagation.DENSE).withOverwrite(true));
+    assertThat(storage.files.get(secondBlock)).isEqualTo(expected);
+  }
+
   @Test
   void worksOnEveryGoldenCheckpoint(@TempDir Path folder) throws IOException {
     LocalStorage local = new LocalStorage();
@@ -422,11 +442,15 @@ class LocalPipelineTest {
       java.util.Arrays.fill(sample.values("model.layers.1.mlp." + name + ".weight"), 1e20f);
     }
     sample.write(storage, "model");
-    assertThatExceptionOfType(MalformedCheckpointException.class)
-        .isThrownBy(() -> prune(OPTIONS))
-        .withMessageStartingWith("Cannot use the activations of block 1: the squared norm of")
-        .withMessageContaining("at the mlp output input");
-    assertThat(storage.list("out")).isEmpty();
+    PruneOptions dense = OPTIONS.withPropagation(Propagation.DENSE).withAllocator(new Uniform());
+    for (PruneOptions options :
+        List.of(OPTIONS, dense, dense.withPropagation(Propagation.SEQUENTIAL))) {
+      assertThatExceptionOfType(MalformedCheckpointException.class)
+          .isThrownBy(() -> prune(options))
+          .withMessageStartingWith("Cannot use the activations of block 1: the squared norm of")
+          .withMessageContaining("at the mlp output input");
+      assertThat(storage.list("out")).isEmpty();
+    }
   }
 
   @Test

@@ -328,7 +328,8 @@ class OutputCheckpointTest {
   void overwritesACheckpointBeginningWithItsIndex() throws IOException {
     for (String name :
         List.of(
-            "a.safetensors",
+            "tokens.safetensors",
+            "tokenizer.json",
             "model.safetensors",
             "model.safetensors.index.json",
             "model-00001-of-00099.safetensors",
@@ -343,7 +344,8 @@ class OutputCheckpointTest {
     assertThat(deleted.stream().filter(location -> !location.contains("_owl")))
         .startsWith(INDEX)
         .hasSize(4);
-    assertThat(storage.list("out")).containsExactlyInAnyOrder("README.md", "_owl");
+    assertThat(storage.list("out"))
+        .containsExactlyInAnyOrder("README.md", "_owl", "tokens.safetensors");
     assertThat(storage.list("out/_owl")).containsExactly("f00d.started");
   }
 

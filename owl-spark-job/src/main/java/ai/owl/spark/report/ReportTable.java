@@ -38,9 +38,9 @@ public final class ReportTable {
             dense ->
                 line(
                     text,
-                    "%nperplexity %.4f dense, %.4f pruned, over %d windows of %d tokens in all",
+                    "%nperplexity %.4f dense, %s pruned, over %d windows of %d tokens in all",
                     dense.value(),
-                    report.pruned().orElseThrow().value(),
+                    report.pruned().map(pruned -> format("%.4f", pruned.value())).orElse("none"),
                     dense.windows(),
                     dense.tokens()));
     text.append(System.lineSeparator());

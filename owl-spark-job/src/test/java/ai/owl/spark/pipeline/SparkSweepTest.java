@@ -1,0 +1,181 @@
+package ai.owl.spark.pipeline;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import ai.owl.allocation.Owl;
+import ai.owl.allocation.Uniform;
+import ai.owl.checkpoint.LocalStorage;
+import ai.owl.oracle.Fixture;
+import ai.owl.pipeline.LocalPipeline;
+import ai.owl.pipeline.Progress;
+import ai.owl.pipeline.Propagation;
+import ai.owl.pipeline.PruneOptions;
+import ai.owl.pipeline.PruneReport;
+import ai.owl.pipeline.SweepOptions;
+import ai.owl.pipeline.SweepReport;
+import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.Wanda;
+import ai.owl.spark.report.SweepTable;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.parquet.example.data.Group;
+import org.apache.parquet.hadoop.ParquetReader;
+import org.apache.parquet.hadoop.example.GroupReadSupport;
+import org.apache.spark.SparkConf;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class SparkSweepTest {
+  private static final LocalStorage STORAGE = new LocalStorage();
+  private static JavaSparkContext spark;
+
+  @TempDir Path temporary;
+
+  @BeforeAll
+  static void start() {
+    SparkConf conf =
+        new SparkConf()
+            .setMaster("local[2]")
+            .setAppName("SparkSweepTest")
+            .set("spark.ui.enabled", "false")
+            .set("spark.driver.host", "127.0.0.1")
+            .set("spark.driver.bindAddress", "127.0.0.1");
+    OwlKryoRegistrator.configure(conf);
+    spark = new JavaSparkContext(conf);
+  }
+
+  @AfterAll
+  static void stop() {
+    spark.close();
+  }
+
+  /** Counts the stages that run sequences through the model. */
+  private static final class Passes implements Progress {
+    private final AtomicInteger begun = new AtomicInteger();
+
+    @Override
+    public void begin(String stage, int steps) {
+      begun.incrementAndGet();
+    }
+
+    @Override
+    public void step(String what) {}
+
+    @Override
+    public void warn(String message) {}
+  }
+
+  @Test
+  void everyRowIsWhatPruningAndEvaluatingGives() throws Exception {
+    Fixture fixture = Fixture.golden("llama-f32");
+    SweepReport sweep =
+        new SparkPipeline(spark, STORAGE, Progress.NONE)
+            .sweep(options(fixture), fixture.calibration(), fixture.evaluation());
+    // 2 sparsities x (wanda x 2 allocations x 2 propagations + magnitude x 2 allocations)
+    assertThat(sweep.rows()).hasSize(12);
+    int number = 0;
+    for (SweepReport.Row row : sweep.rows()) {
+      PruneOptions options =
+          row.options().withOutput(temporary.resolve("prune-" + number++).toString());
+      PruneReport pruned =
+          new LocalPipeline(STORAGE, Progress.NONE)
+              .prune(
+                  options, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
+      assertThat(row.pruned()).as(row.label()).isEqualTo(pruned.pruned().orElseThrow());
+      assertThat(row.reached()).isEqualTo(pruned.reached());
+      assertThat(sweep.dense()).isEqualTo(pruned.dense().orElseThrow());
+    }
+    assertThat(sweep.best(0.7).orElseThrow().pruned().value())
+        .isEqualTo(
+            sweep.rows().stream()
+                .filter(row -> row.options().sparsity() == 0.7)
+                .mapToDouble(row -> row.pruned().value())
+                .min()
+                .orElseThrow());
+    checkParquet(sweep);
+  }
+
+  private void checkParquet(SweepReport sweep) throws Exception {
+    Path file = temporary.resolve("sweep.parquet");
+    SweepTable.writeParquet(new Configuration(), sweep, file.toString());
+    try (ParquetReader<Group> rows =
+        ParquetReader.builder(
+                new GroupReadSupport(), new org.apache.hadoop.fs.Path(file.toString()))
+            .build()) {
+      for (SweepReport.Row row : sweep.rows()) {
+        Group group = rows.read();
+        assertThat(group.getString("metric", 0)).isEqualTo(row.options().pruner().name());
+        assertThat(group.getDouble("perplexity", 0)).isEqualTo(row.pruned().value());
+        assertThat(group.getGroup("block_sparsities", 0).getFieldRepetitionCount("list"))
+            .isEqualTo(row.blocks().size());
+      }
+      assertThat(rows.read()).isNull();
+    }
+  }
+
+  @Test
+  void aSweepThatIsStartedAgainMeasuresNothingTwice() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    SweepOptions part =
+        new SweepOptions(
+            fixture.model(),
+            temporary.resolve("sweep").toString(),
+            List.of(0.5),
+            List.of(new Wanda()),
+            List.of(new Owl(5, 0.08)),
+            List.of(Propagation.SEQUENTIAL));
+    SweepReport first =
+        new SparkPipeline(spark, STORAGE, Progress.NONE)
+            .sweep(part, fixture.calibration(), fixture.evaluation());
+    Passes passes = new Passes();
+    SweepReport second =
+        new SparkPipeline(spark, STORAGE, passes)
+            .sweep(part, fixture.calibration(), fixture.evaluation());
+    assertThat(passes.begun).hasValue(0);
+    assertThat(second.rows()).isEqualTo(first.rows());
+    assertThat(second.dense()).isEqualTo(first.dense());
+  }
+
+  @Test
+  void whatCannotBeAllocatedIsLeftOutAndSaid() throws Exception {
+    Fixture fixture = Fixture.golden("llama-f32");
+    SweepReport sweep =
+        new SparkPipeline(spark, STORAGE, Progress.NONE)
+            .sweep(
+                new SweepOptions(
+                    fixture.model(),
+                    temporary.resolve("impossible").toString(),
+                    List.of(0.9),
+                    List.of(new Magnitude()),
+                    List.of(new Owl(5, 0.4), new Uniform()),
+                    List.of(Propagation.DENSE)),
+                fixture.calibration(),
+                fixture.evaluation());
+    assertThat(sweep.rows()).hasSize(1);
+    assertThat(sweep.warnings())
+        .anySatisfy(warning -> assertThat(warning).contains("left out", "--lambda 0.4"));
+  }
+
+  @Test
+  void anEmptyGridIsRefused() {
+    assertThatThrownBy(() -> new SweepOptions("m", "o", List.of(), List.of(), List.of(), List.of()))
+        .hasMessageContaining("Cannot sweep an empty grid");
+  }
+
+  private SweepOptions options(Fixture fixture) {
+    return new SweepOptions(
+        fixture.model(),
+        temporary.resolve("sweep").toString(),
+        List.of(0.5, 0.7),
+        List.of(new Wanda(), new Magnitude()),
+        List.of(new Uniform(), new Owl(5, 0.08)),
+        List.of(Propagation.SEQUENTIAL, Propagation.DENSE));
+  }
+}
