@@ -30,7 +30,8 @@ import picocli.CommandLine.ScopeType;
       EvaluateCommand.class,
       InspectCommand.class,
       GenerateCommand.class,
-      SweepCommand.class
+      SweepCommand.class,
+      DemoCommand.class
     })
 public final class Main {
   static final int DONE = 0;
@@ -53,6 +54,7 @@ public final class Main {
 
   /** Runs a command and returns its exit code. */
   static int run(String... args) {
+    Invocation.begin(args);
     Main main = new Main();
     CommandLine commandLine = new CommandLine(main);
     commandLine.setCaseInsensitiveEnumValuesAllowed(true);

@@ -16,8 +16,10 @@ import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.Wanda;
 import ai.owl.spark.pipeline.SparkPipeline;
+import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -205,7 +207,11 @@ final class PruneCommand implements Callable<Integer> {
           new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
               .prune(options, sequencesToObserve, windows);
       System.out.print(ReportTable.of(report));
-      System.out.println("written to " + output);
+      String html = Storage.resolve(output, "_owl/report.html");
+      storage.writeAll(
+          html,
+          HtmlReport.of(report, Invocation.provenance(spark)).getBytes(StandardCharsets.UTF_8));
+      System.out.println("written to " + output + ", report: " + html);
       if (json != null) {
         JsonFile.write(storage, json, report.toJson());
       }

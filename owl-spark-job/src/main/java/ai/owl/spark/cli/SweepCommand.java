@@ -13,9 +13,11 @@ import ai.owl.pipeline.SweepOptions;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.Pruner;
 import ai.owl.spark.pipeline.SparkPipeline;
+import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.report.SweepTable;
 import ai.owl.spark.storage.HadoopStorage;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -154,7 +156,11 @@ final class SweepCommand implements Callable<Integer> {
       SweepTable.writeParquet(
           spark.hadoopConfiguration(), report, Storage.resolve(output, "sweep.parquet"));
       System.out.print(ReportTable.of(report));
-      System.out.println("written to " + output);
+      String html = Storage.resolve(output, "report.html");
+      storage.writeAll(
+          html,
+          HtmlReport.of(report, Invocation.provenance(spark)).getBytes(StandardCharsets.UTF_8));
+      System.out.println("written to " + output + ", report: " + html);
       return Main.DONE;
     }
   }

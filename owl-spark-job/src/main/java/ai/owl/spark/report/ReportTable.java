@@ -82,7 +82,7 @@ public final class ReportTable {
   }
 
   /** 6476005376 as 6.48 G. */
-  private static String count(long number) {
+  static String count(long number) {
     if (number < 10_000) {
       return Long.toString(number);
     }
