@@ -18,18 +18,22 @@ import traceback
 os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error")
 
 import bad_input
+import demo
+import generating
 import loading
+import notebooks
 import oracle
 import product
 import repeating
 import stories
+import sweeping
 import text
 from verdict import Failed, Skipped
 
 
 def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed or Skipped."""
-    for module in (oracle, stories, loading, text, repeating, bad_input):
+    for module in (oracle, stories, loading, text, generating, sweeping, demo, notebooks, repeating, bad_input):
         yield from module.checks(fixtures)
 
 

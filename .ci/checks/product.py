@@ -82,11 +82,16 @@ _locks = collections.defaultdict(threading.Lock)
 _results = {}
 
 
-def pruned_once(name, *arguments, **options):
-    """`prune`, but the checks that look at the same output share one run."""
+def once(name, run):
+    """What `run` returns; the checks that look at the same output share one run."""
     with _guard:
         lock = _locks[name]
     with lock:
         if name not in _results:
-            _results[name] = prune(name, *arguments, **options)
+            _results[name] = run()
         return _results[name]
+
+
+def pruned_once(name, *arguments, **options):
+    """`prune`, `once`."""
+    return once(name, lambda: prune(name, *arguments, **options))

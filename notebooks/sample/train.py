@@ -7,7 +7,7 @@ Writes under --out
     model/               a LLaMA checkpoint in bfloat16 (config.json, generation_config.json, model.safetensors,
                          tokenizer.json, tokenizer_config.json)
     calibration.jsonl    160 documents of two stories each
-    evaluation.jsonl     140 stories
+    evaluation.jsonl     72 stories
     sample.json          how it was made: seed, steps, tokens, losses, entropy of the text
 and, in --work, the state of the training every --save-every steps. `--resume` goes on from the newest state there;
 the result is that of a run without a break.
@@ -114,7 +114,7 @@ def write_texts(args, out):
         for first in drawn:
             file.write(json.dumps({"text": first + "\n\n" + next(drawn)}) + "\n")
     with open(out / "evaluation.jsonl", "w", encoding="utf-8", newline="\n") as file:
-        for text in stories.stories(f"{args.seed} evaluation", 140):
+        for text in stories.stories(f"{args.seed} evaluation", 72):
             file.write(json.dumps({"text": text}) + "\n")
 
 

@@ -68,20 +68,18 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
       String why =
           ratios.length == 1
               ? "there is only one block"
-              : "all blocks have the same outlier ratio, " + min + " %";
+              : "all blocks have the same outlier ratio, "
+                  + min
+                  + " %, at threshold "
+                  + plain(threshold);
       return new SparsityAllocation(
           target,
           Collections.nCopies(ratios.length, target),
           weights,
-          List.of(
-              "OWL cannot tell the blocks apart ("
-                  + why
-                  + " at threshold "
-                  + threshold
-                  + "): all get the target sparsity"));
+          List.of("OWL cannot tell the blocks apart (" + why + "): all get the target sparsity"));
     }
-    double scale =
-        1 / (max - min) * lambda * 2; // the published order of operations, so that bits agree
+    // The published order of operations, so that bits agree.
+    double scale = 1 / (max - min) * lambda * 2;
     double sum = 0;
     double[] keep = new double[ratios.length];
     for (int i = 0; i < ratios.length; i++) {

@@ -29,6 +29,13 @@ public final class ColumnNorms implements ActivationStatistics {
   }
 
   public void merge(ColumnNorms other) {
+    if (other.sumsOfSquares.length != sumsOfSquares.length) {
+      throw new IllegalArgumentException(
+          "Cannot merge norms of "
+              + other.sumsOfSquares.length
+              + " features into those of "
+              + sumsOfSquares.length);
+    }
     for (int j = 0; j < sumsOfSquares.length; j++) {
       sumsOfSquares[j] += other.sumsOfSquares[j];
     }

@@ -11,21 +11,27 @@ import java.util.stream.Collectors;
  */
 public enum Architecture {
   /** LLaMA 1, 2 and 3, Vicuna, and others that keep the class. */
-  LLAMA("LlamaForCausalLM", "llama", 0, 0),
+  LLAMA("LlamaForCausalLM", "llama", 0, 0, 2048),
   /** Mistral: LLaMA with other defaults, and attention that may see a window only. */
-  MISTRAL("MistralForCausalLM", "mistral", 8, 4096);
+  MISTRAL("MistralForCausalLM", "mistral", 8, 4096, 131_072);
 
   private final String className;
   private final String modelType;
   private final int defaultKeyValueHeads;
   private final int defaultSlidingWindow;
+  private final int defaultMaxPositions;
 
   Architecture(
-      String className, String modelType, int defaultKeyValueHeads, int defaultSlidingWindow) {
+      String className,
+      String modelType,
+      int defaultKeyValueHeads,
+      int defaultSlidingWindow,
+      int defaultMaxPositions) {
     this.className = className;
     this.modelType = modelType;
     this.defaultKeyValueHeads = defaultKeyValueHeads;
     this.defaultSlidingWindow = defaultSlidingWindow;
+    this.defaultMaxPositions = defaultMaxPositions;
   }
 
   /** The entry of {@code architectures} in config.json. */
@@ -45,6 +51,11 @@ public enum Architecture {
   /** Attention window where config.json is silent; 0 for none. */
   int defaultSlidingWindow() {
     return defaultSlidingWindow;
+  }
+
+  /** {@code max_position_embeddings} where config.json is silent. */
+  int defaultMaxPositions() {
+    return defaultMaxPositions;
   }
 
   String embedding() {

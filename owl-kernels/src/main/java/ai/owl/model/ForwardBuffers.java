@@ -3,6 +3,8 @@ package ai.owl.model;
 import ai.owl.kernel.CausalAttention;
 import ai.owl.kernel.RotaryEmbedding;
 import ai.owl.tensor.Matrix;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * The working memory of a forward pass, kept from block to block and sequence to sequence, because
@@ -11,7 +13,7 @@ import ai.owl.tensor.Matrix;
 public final class ForwardBuffers implements AutoCloseable {
   private final ModelConfig config;
   private int capacity;
-  private Matrix[] all = {};
+  private final List<Matrix> all = new ArrayList<>();
   private RotaryEmbedding.Table rotations;
 
   private Matrix normed;
@@ -41,16 +43,15 @@ public final class ForwardBuffers implements AutoCloseable {
       close();
       int width = config.heads() * config.headDim();
       int narrow = config.keyValueHeads() * config.headDim();
-      normed = new Matrix(tokens, config.hiddenSize());
-      residual = new Matrix(tokens, config.hiddenSize());
-      q = new Matrix(tokens, width);
-      k = new Matrix(tokens, narrow);
-      v = new Matrix(tokens, narrow);
-      attended = new Matrix(tokens, width);
-      gate = new Matrix(tokens, config.intermediateSize());
-      up = new Matrix(tokens, config.intermediateSize());
-      scores = CausalAttention.scores(tokens);
-      all = new Matrix[] {normed, residual, q, k, v, attended, gate, up, scores};
+      normed = make(tokens, config.hiddenSize());
+      residual = make(tokens, config.hiddenSize());
+      q = make(tokens, width);
+      k = make(tokens, narrow);
+      v = make(tokens, narrow);
+      attended = make(tokens, width);
+      gate = make(tokens, config.intermediateSize());
+      up = make(tokens, config.intermediateSize());
+      scores = owned(CausalAttention.scores(tokens));
       rotations = config.rotary().table(tokens);
       capacity = tokens;
     }
@@ -65,6 +66,16 @@ public final class ForwardBuffers implements AutoCloseable {
         up.firstRows(tokens),
         scores,
         rotations);
+  }
+
+  private Matrix make(int tokens, int width) {
+    return owned(new Matrix(tokens, width));
+  }
+
+  /** Known at once, so that a later one that finds no memory leaves nothing behind. */
+  private Matrix owned(Matrix matrix) {
+    all.add(matrix);
+    return matrix;
   }
 
   /** Each (tokens, its width). */
@@ -85,7 +96,7 @@ public final class ForwardBuffers implements AutoCloseable {
     for (Matrix matrix : all) {
       matrix.close();
     }
-    all = new Matrix[] {};
+    all.clear();
     capacity = 0;
   }
 }

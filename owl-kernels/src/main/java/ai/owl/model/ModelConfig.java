@@ -120,7 +120,7 @@ public record ModelConfig(
           keyValueHeads,
           headDim,
           positive("vocab_size"),
-          positive("max_position_embeddings", 2048),
+          positive("max_position_embeddings", architecture.defaultMaxPositions()),
           (float) epsilon,
           rotary(headDim),
           slidingWindow(architecture),
@@ -186,8 +186,8 @@ public record ModelConfig(
         }
         return 0;
       }
-      JsonNode window = json.path("sliding_window");
-      if (window.isNull() || !json.path("use_sliding_window").asBoolean(true)) {
+      // Mistral's class knows no use_sliding_window: transformers goes by sliding_window alone.
+      if (json.path("sliding_window").isNull()) {
         return 0;
       }
       return positive("sliding_window", architecture.defaultSlidingWindow());

@@ -24,9 +24,6 @@ public final class TokenEmbedding {
       throws IOException {
     int[] ids = sequences.stream().flatMapToInt(Arrays::stream).sorted().distinct().toArray();
     List<Matrix> hidden = new ArrayList<>();
-    for (int[] sequence : sequences) {
-      hidden.add(new Matrix(sequence.length, model.config().hiddenSize()));
-    }
     // Where each id occurs: (id, sequence, position), by id, so that a row is placed everywhere as
     // it comes by.
     long[] places = new long[sequences.stream().mapToInt(s -> s.length).sum()];
@@ -44,6 +41,9 @@ public final class TokenEmbedding {
     int[] next = {0};
     long[] rows = Arrays.stream(ids).asLongStream().toArray();
     try {
+      for (int[] sequence : sequences) {
+        hidden.add(new Matrix(sequence.length, model.config().hiddenSize()));
+      }
       reader.readRows(
           model.embedding(),
           rows,

@@ -124,6 +124,7 @@ public record PruneReport(
    */
   public Optional<Double> outlierRatio(Block block) {
     return options.allocator() instanceof Owl owl
+            && block.profile().outliers().containsKey(owl.threshold())
         ? Optional.of(block.profile().outlierRatio(owl.threshold()))
         : Optional.empty();
   }

@@ -17,9 +17,8 @@ import org.nd4j.linalg.factory.Nd4j;
 public final class Matrix implements AutoCloseable {
   static {
     // JavaCPP would by default refuse more off-heap memory than -Xmx and, close to that, force
-    // garbage collections. Matrices are
-    // closed by their owners and sized by the block, so the limit would only be in the way; a user
-    // who sets one keeps it.
+    // garbage collections. Matrices are closed by their owners and sized by the block, so the limit
+    // would only be in the way; a user who sets one keeps it.
     for (String limit :
         new String[] {"org.bytedeco.javacpp.maxBytes", "org.bytedeco.javacpp.maxPhysicalBytes"}) {
       if (System.getProperty(limit) == null && System.getProperty(limit.toLowerCase()) == null) {
@@ -28,8 +27,8 @@ public final class Matrix implements AutoCloseable {
     }
   }
 
-  private static final int MAX_SEGMENT =
-      1 << 28; // floats: the 2^30 bytes one buffer holds with ease
+  /** In floats: the 2^30 bytes one buffer holds with ease. */
+  private static final int MAX_SEGMENT = 1 << 28;
 
   private final long rows;
   private final int cols;

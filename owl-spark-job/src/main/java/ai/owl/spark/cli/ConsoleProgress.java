@@ -4,16 +4,27 @@ import ai.owl.pipeline.Progress;
 import java.io.PrintStream;
 import java.util.Locale;
 
-/** A line for every step, with the time left in its stage. */
+/** A line for every step, with the time left in its stage; or, in brief, a line for every stage. */
 final class ConsoleProgress implements Progress {
   private final PrintStream out;
+  private final boolean brief;
   private String stage = "";
   private int steps;
   private int done;
   private long since;
 
   ConsoleProgress(PrintStream out) {
+    this(out, false);
+  }
+
+  private ConsoleProgress(PrintStream out, boolean brief) {
     this.out = out;
+    this.brief = brief;
+  }
+
+  /** For small models, whose stages take seconds. */
+  static ConsoleProgress brief(PrintStream out) {
+    return new ConsoleProgress(out, true);
   }
 
   @Override
@@ -22,15 +33,15 @@ final class ConsoleProgress implements Progress {
     steps = count;
     done = 0;
     since = System.nanoTime();
-    if (count <= 1) {
+    if (brief || count <= 1) {
       out.println(name);
     }
   }
 
   @Override
   public synchronized void step(String what) {
-    if (done >= steps) {
-      return; // news of a stage that is over
+    if (brief || done >= steps) {
+      return; // or news of a stage that is over
     }
     done++;
     double seconds = (System.nanoTime() - since) / 1e9;

@@ -1,6 +1,8 @@
 package ai.owl.spark.cli;
 
+import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.pipeline.Propagation;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -57,7 +59,10 @@ public final class Main {
     Invocation.begin(args);
     Main main = new Main();
     CommandLine commandLine = new CommandLine(main);
-    commandLine.setCaseInsensitiveEnumValuesAllowed(true);
+    register(commandLine, PruneCommand.Metric.class);
+    register(commandLine, PruneCommand.Allocation.class);
+    register(commandLine, Propagation.class);
+    register(commandLine, WindowSampling.class);
     commandLine.setExpandAtFiles(false);
     commandLine.setUsageHelpAutoWidth(true);
     commandLine.setParameterExceptionHandler(Main::refuse);
@@ -73,6 +78,10 @@ public final class Main {
       return YOURS;
     }
     return commandLine.execute(args);
+  }
+
+  private static <E extends Enum<E>> void register(CommandLine commandLine, Class<E> type) {
+    commandLine.registerConverter(type, new Choice<>(type));
   }
 
   private static int refuse(CommandLine.ParameterException failure, String[] args) {
