@@ -3,6 +3,8 @@ package ai.owl.allocation;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
 
 /**
  * OWL's allocation (arXiv 2310.05175), as the published code computes it: with the outlier ratios
@@ -53,6 +55,24 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
     return true;
   }
 
+  /**
+   * A word ahead of a long pass: whatever the outliers, sparsities lie in [S − 2λ, S + 2λ]; only if
+   * that leaves [0, 1) can {@link #allocate} refuse them.
+   */
+  public Optional<String> risk(double target) {
+    double safe = Math.min(1 - target, target) / 2;
+    return lambda > 0 && (target + 2 * lambda >= 1 || target - 2 * lambda < 0)
+        ? Optional.of(
+            String.format(
+                Locale.ROOT,
+                "--lambda %s may be too much for sparsity %s, which shows when the outliers are"
+                    + " counted; a --lambda below %.4f is safe",
+                lambda,
+                target,
+                safe))
+        : Optional.empty();
+  }
+
   @Override
   public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
     double[] ratios =
@@ -98,7 +118,7 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
     if (lambda > 0 && (low < target - lambda - 1e-12 || high > target + lambda + 1e-12)) {
       warnings.add(
           String.format(
-              java.util.Locale.ROOT,
+              Locale.ROOT,
               "sparsities lie in [%.4f, %.4f], 2 lambda wide as published, but not centred on %s",
               low,
               high,
@@ -108,7 +128,7 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
     if (Math.abs(allocation.weightedMean() - target) > 1e-3) {
       warnings.add(
           String.format(
-              java.util.Locale.ROOT,
+              Locale.ROOT,
               "blocks differ in size: the plain mean of their sparsities is %s, but %.4f of all weights will go",
               target,
               allocation.weightedMean()));
@@ -127,7 +147,7 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
         double shown = Math.floor(limit * 1e4 + 1e-6) / 1e4; // rounded up, it could be refused too
         throw new IllegalArgumentException(
             String.format(
-                java.util.Locale.ROOT,
+                Locale.ROOT,
                 "Cannot allocate sparsity %s over %d blocks with --lambda %s: block %d would get %.4f, outside [0, 1); use %s",
                 target,
                 sparsities.size(),
@@ -135,7 +155,7 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
                 i,
                 sparsity,
                 shown > 0
-                    ? String.format(java.util.Locale.ROOT, "a --lambda below %.4f", shown)
+                    ? String.format(Locale.ROOT, "a --lambda below %.4f", shown)
                     : "--allocation uniform"));
       }
     }

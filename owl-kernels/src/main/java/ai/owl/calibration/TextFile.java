@@ -158,7 +158,9 @@ record TextFile(Storage storage, String location) implements DocumentSource {
     } catch (JsonProcessingException e) {
       throw malformed(
           number,
-          "is not JSON: " + e.getOriginalMessage() + "; one object is expected on every line");
+          "is not JSON: "
+              + e.getOriginalMessage().replaceFirst("(?s) at \\[Source.*| \\(start marker.*", "")
+              + "; one object is expected on every line");
     }
     if (found == null) {
       throw malformed(number, "has no field \"text\"");
@@ -213,13 +215,13 @@ record TextFile(Storage storage, String location) implements DocumentSource {
 
   /** Tells a damaged gzip file from a storage that fails. */
   private static final class Unzipped extends InputStream {
-    private final InputStream gzip;
+    private final Members gzip;
     private final String cannotRead;
 
     Unzipped(InputStream file, String cannotRead) throws IOException {
       this.cannotRead = cannotRead;
       try {
-        gzip = new GZIPInputStream(file, 1 << 16);
+        gzip = new Members(file);
       } catch (ZipException | EOFException e) {
         throw damaged(e);
       }
@@ -234,7 +236,11 @@ record TextFile(Storage storage, String location) implements DocumentSource {
     @Override
     public int read(byte[] target, int offset, int length) throws IOException {
       try {
-        return gzip.read(target, offset, length);
+        int count = gzip.read(target, offset, length);
+        if (count < 0 && gzip.isFollowed()) {
+          throw new ZipException("something else follows its last member");
+        }
+        return count;
       } catch (ZipException | EOFException e) {
         throw damaged(e);
       }
@@ -242,12 +248,39 @@ record TextFile(Storage storage, String location) implements DocumentSource {
 
     private MalformedCheckpointException damaged(IOException e) {
       return new MalformedCheckpointException(
-          cannotRead + "it is not a whole gzip file: " + e.getMessage(), e);
+          cannotRead
+              + "it is not a whole gzip file: "
+              + (e instanceof EOFException ? "it ends too early" : e.getMessage()),
+          e);
     }
 
     @Override
     public void close() throws IOException {
       gzip.close();
+    }
+
+    /** Java's reader takes a member with a damaged beginning for the end of the file. */
+    private static final class Members extends GZIPInputStream {
+      private static final int TRAILER = 8;
+
+      Members(InputStream file) throws IOException {
+        super(file, 1 << 16);
+      }
+
+      /** Whether anything but zeros, which some tools pad with, comes after the last member. */
+      boolean isFollowed() throws IOException {
+        for (int at = len - inf.getRemaining() + TRAILER; at < len; at++) {
+          if (buf[at] != 0) {
+            return true;
+          }
+        }
+        for (int next; (next = in.read()) >= 0; ) {
+          if (next != 0) {
+            return true;
+          }
+        }
+        return false;
+      }
     }
   }
 }

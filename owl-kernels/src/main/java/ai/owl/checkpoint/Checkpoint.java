@@ -43,6 +43,8 @@ public final class Checkpoint implements Serializable {
   private static final String SINGLE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
   private static final int MAX_CONFIG = 16 << 20;
+  private static final int SAMPLES = 128;
+  private static final int SAMPLE_BYTES = 4096;
   private static final int MAX_INDEX = 100 << 20;
 
   // Neither a path nor anything that a URI would read as more than a name.
@@ -206,6 +208,40 @@ public final class Checkpoint implements Serializable {
    */
   public String indexDigest() {
     return indexDigest;
+  }
+
+  /**
+   * Identifies the checkpoint by its headers and by samples of its weights, so that two fine-tunes
+   * of one model, or weights that changed in place, are told apart without reading all of them.
+   */
+  public String digest() throws IOException {
+    List<TensorRef> all = List.copyOf(tensors.values());
+    int count = Math.min(SAMPLES, all.size());
+    MessageDigest digest = SafetensorsWriter.sha256();
+    digest.update(indexDigest.getBytes(StandardCharsets.UTF_8));
+    Storage.Reader reader = null;
+    String opened = null;
+    try {
+      for (int i = 0; i < count; i++) {
+        TensorRef tensor = all.get((int) ((long) i * all.size() / count));
+        if (!tensor.file().equals(opened)) {
+          if (reader != null) {
+            reader.close();
+          }
+          reader = storage.open(tensor.file());
+          opened = tensor.file();
+        }
+        int length = (int) Math.min(SAMPLE_BYTES, tensor.bytes());
+        byte[] sample = new byte[length];
+        reader.read(tensor.position() + (tensor.bytes() - length) / 2, sample, 0, length);
+        digest.update(sample);
+      }
+    } finally {
+      if (reader != null) {
+        reader.close();
+      }
+    }
+    return HexFormat.of().formatHex(digest.digest());
   }
 
   @Override

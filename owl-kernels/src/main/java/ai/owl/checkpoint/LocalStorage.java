@@ -8,6 +8,8 @@ import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -62,15 +64,22 @@ public final class LocalStorage implements Storage {
   @Override
   public FileStream create(String location) throws IOException {
     Path target = path(location);
-    if (target.getParent() != null) {
-      Files.createDirectories(target.getParent());
-    }
     // Written beside the target and moved over it: a reader never meets a file that is still
     // growing.
     Path part =
         target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".part");
-    FileChannel channel =
-        FileChannel.open(part, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+    FileChannel channel;
+    try {
+      if (target.getParent() != null) {
+        Files.createDirectories(target.getParent());
+      }
+      channel = FileChannel.open(part, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+    } catch (FileAlreadyExistsException e) {
+      throw new FileSystemException(location, null, "a part of its path is a file");
+    } catch (NoSuchFileException e) {
+      // On its own this would read as if something were to be read.
+      throw new FileSystemException(location, null, "no file can be made there");
+    }
     OutputStream out = Channels.newOutputStream(channel);
     return new FileStream() {
       private boolean ended;

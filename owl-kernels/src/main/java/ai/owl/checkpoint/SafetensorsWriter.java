@@ -100,6 +100,18 @@ public final class SafetensorsWriter {
    */
   public static ShardReceipt write(Storage storage, String location, List<Entry> entries)
       throws IOException {
+    return write(storage, location, entries, () -> {});
+  }
+
+  /** Is asked before a file is published; what it throws prevents that. */
+  @FunctionalInterface
+  public interface Consent {
+    void require() throws IOException;
+  }
+
+  /** Like {@link #write(Storage, String, List)}, but published only with somebody's consent. */
+  public static ShardReceipt write(
+      Storage storage, String location, List<Entry> entries, Consent consent) throws IOException {
     byte[] header = header(location, entries);
     MessageDigest digest = sha256();
     Storage.FileStream file = storage.create(location);
@@ -127,6 +139,7 @@ public final class SafetensorsWriter {
       }
       out.finish();
       bytes = out.count;
+      consent.require();
     } catch (Throwable e) {
       file.abort();
       throw e;

@@ -17,6 +17,9 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
   /** How frequencies are stretched. */
   public sealed interface Scaling extends Serializable {
     float scale(float frequency);
+
+    /** For people. */
+    String label();
   }
 
   /** Frequencies as they are. */
@@ -25,6 +28,11 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
     public float scale(float frequency) {
       return frequency;
     }
+
+    @Override
+    public String label() {
+      return "unscaled";
+    }
   }
 
   /** All frequencies divided by a factor (position interpolation, arXiv 2306.15595). */
@@ -32,6 +40,11 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
     @Override
     public float scale(float frequency) {
       return (float) (frequency / factor);
+    }
+
+    @Override
+    public String label() {
+      return "linear scaling by " + factor;
     }
   }
 
@@ -46,6 +59,11 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
       double highFrequencyFactor,
       double originalPositions)
       implements Scaling {
+    @Override
+    public String label() {
+      return "Llama-3 scaling by " + factor + " of " + (long) originalPositions + " positions";
+    }
+
     @Override
     public float scale(float frequency) {
       double wavelength = 2 * Math.PI / frequency;

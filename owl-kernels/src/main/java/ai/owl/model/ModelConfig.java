@@ -190,6 +190,12 @@ public record ModelConfig(
       if (json.path("sliding_window").isNull()) {
         return 0;
       }
+      if ("full_attention".equals(json.path("layer_types").path(0).asText())) {
+        throw refuse(
+            "layer_types says full_attention, sliding_window "
+                + positive("sliding_window", architecture.defaultSlidingWindow())
+                + ": set sliding_window to null, or remove layer_types");
+      }
       return positive("sliding_window", architecture.defaultSlidingWindow());
     }
 

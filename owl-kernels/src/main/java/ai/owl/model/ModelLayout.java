@@ -45,10 +45,10 @@ public record ModelLayout(
     TensorRef embedding =
         require(checkpoint, names.embedding(), config.vocabSize(), config.hiddenSize());
     TensorRef finalNorm = require(checkpoint, names.finalNorm(), config.hiddenSize());
-    // A tied checkpoint may still carry a copy of the head; transformers ignores it, and so must
-    // we.
+    // A tied checkpoint may still carry a head. If it is no copy of the embedding, transformers 5
+    // does not tie; so the head is used wherever there is one.
     TensorRef head =
-        config.tiedEmbeddings()
+        config.tiedEmbeddings() && !checkpoint.tensors().containsKey(names.languageModelHead())
             ? embedding
             : require(
                 checkpoint, names.languageModelHead(), config.vocabSize(), config.hiddenSize());
@@ -60,6 +60,16 @@ public record ModelLayout(
       BlockLayout block = block(checkpoint, config, i, byBlock.getOrDefault(i, List.of()));
       blocks.add(block);
       block.tensors().forEach(tensor -> inBlocks.add(tensor.name()));
+    }
+    String beyond = names.blockPrefix(config.blocks()) + names.linears().get(0).path() + ".weight";
+    if (checkpoint.tensors().containsKey(beyond)) {
+      throw new MalformedCheckpointException(
+          "Cannot use model "
+              + checkpoint.folder()
+              + ": num_hidden_layers is "
+              + config.blocks()
+              + " (config.json), but there is a "
+              + beyond);
     }
     List<TensorRef> outside =
         checkpoint.tensors().values().stream()

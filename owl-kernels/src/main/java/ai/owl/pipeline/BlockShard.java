@@ -23,9 +23,9 @@ public final class BlockShard {
   /**
    * Writes the block's tensors in the order and types of the input.
    *
-   * @param location of the shard; it appears whole, or not at all
+   * @param shard appears whole, or not at all
    */
-  public static ShardReceipt write(Storage storage, String location, DecoderBlock block)
+  public static ShardReceipt write(Storage storage, OutputShard shard, DecoderBlock block)
       throws IOException {
     Map<String, LinearLayer> linears = new HashMap<>();
     block.layout().linears().forEach(linear -> linears.put(linear.weight().name(), linear));
@@ -38,7 +38,7 @@ public final class BlockShard {
                 ? SafetensorsWriter.Entry.copy(tensor, reader)
                 : SafetensorsWriter.Entry.of(tensor.name(), tensor.type(), block.weight(linear)));
       }
-      return SafetensorsWriter.write(storage, location, entries);
+      return shard.write(storage, entries);
     }
   }
 }

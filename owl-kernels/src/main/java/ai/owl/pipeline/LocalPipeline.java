@@ -54,7 +54,10 @@ public final class LocalPipeline {
     StageClock clock = run.clock();
     ModelLayout model = run.model();
     OutputCheckpoint output = run.begin();
+    PruneRun.Evaluation perplexity =
+        location -> evaluate(location, evaluation.orElseThrow(), clock);
     try (TensorReader reader = new TensorReader(storage)) {
+      Optional<Perplexity> before = run.dense(perplexity);
       List<BlockStatistics> dense = new ArrayList<>();
       List<LayerProfile> profiles = run.profilesWithoutOutliers();
       if (options.needsDensePass()) {
@@ -65,6 +68,7 @@ public final class LocalPipeline {
       SparsityAllocation allocation = run.allocate(profiles);
       List<ShardReceipt> receipts = new ArrayList<>();
       List<List<PrunedLinear>> linears = new ArrayList<>();
+      output.clear();
       clock.begin(PruneRun.PRUNE, model.blocks().size());
       if (options.needsSequentialPass()) {
         sequentialPass(run, reader, dense, allocation, output, receipts, linears);
@@ -87,7 +91,7 @@ public final class LocalPipeline {
       receipts.add(output.writeOutside());
       output.commit(receipts);
       PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(report, location -> evaluate(location, evaluation.orElseThrow(), clock));
+      return run.finish(report, before, perplexity);
     } catch (IOException | RuntimeException | Error e) {
       output.abort();
       throw e;
@@ -151,9 +155,8 @@ public final class LocalPipeline {
         try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
           BlockStatistics merged = new BlockStatistics();
           if (index == 0 && !dense.isEmpty()) {
-            merged =
-                dense.get(0); // nothing is pruned before the first block: its inputs are the dense
-            // model's
+            // Nothing is pruned before the first block: its inputs are the dense model's.
+            merged = dense.get(0);
           } else {
             for (Matrix states : hidden) {
               BlockStatistics slice = new BlockStatistics();

@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -19,6 +20,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.UUID;
+import java.util.regex.Pattern;
 
 /**
  * The checkpoint a run writes: one shard a block, one for all that lies outside of the blocks, the
@@ -29,11 +31,20 @@ import java.util.UUID;
  * a file whole or not at all, so a task that is tried twice, or runs twice at once, leaves what it
  * would have left alone; and the folder does not depend on how often anything was tried.
  *
- * <p>Driver side: {@link #begin}, then shards by whoever, then {@link #commit} once with all
- * receipts, or {@link #abort}.
+ * <p>Driver side: {@link #begin}, then {@link #clear} and shards by whoever, then {@link #commit}
+ * once with all receipts, or {@link #abort}. In between, a mark in the folder says that the run is
+ * under way, and nothing is published without it: neither by tasks of a run that has failed, nor by
+ * a run whose folder another one has taken.
  */
 public final class OutputCheckpoint {
   private static final String INDEX = "model.safetensors.index.json";
+
+  private static final Pattern SHARD = Pattern.compile("model(-\\d{5}-of-\\d{5})?\\.safetensors");
+
+  /** What a process that was killed left of a shard. */
+  private static final Pattern UNFINISHED = Pattern.compile("\\.model.*\\.safetensors\\..*\\.part");
+
+  private static final String MARK = ".started";
 
   /** What would be taken for the new model's if the new model has none of its own. */
   private static final Set<String> SIDECARS =
@@ -54,6 +65,8 @@ public final class OutputCheckpoint {
   private final ModelLayout model;
   private final String folder;
   private final String mark;
+  private final List<String> written = new ArrayList<>(); // by this driver, shards apart
+  private boolean cleared;
   private boolean committing;
 
   private OutputCheckpoint(
@@ -81,6 +94,14 @@ public final class OutputCheckpoint {
     if (stripped(output).equals(stripped(options.model()))) {
       throw refusedAsInput(output);
     }
+    if ((stripped(options.model()) + "/").startsWith(stripped(workFolder(output)) + "/")) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + output
+              + ": the model that is to be pruned lies in "
+              + workFolder(output)
+              + ", where the run keeps its notes; give another --output");
+    }
     if (!storage.exists(output)) {
       return;
     }
@@ -97,8 +118,8 @@ public final class OutputCheckpoint {
   }
 
   /**
-   * Claims the output folder: takes away the index, if there is one that may be replaced, and finds
-   * out whether the folder can be written to before hours are spent.
+   * Claims the output folder, and finds out whether it can be written to before hours are spent. A
+   * checkpoint that is to be replaced stays until {@link #clear}.
    */
   static OutputCheckpoint begin(
       Storage storage,
@@ -112,17 +133,46 @@ public final class OutputCheckpoint {
     if (storage.exists(output) && isSameFolder(storage, output, options.model())) {
       throw refusedAsInput(output);
     }
-    // The index first: from here on nothing in the folder looks whole.
-    storage.delete(Storage.resolve(output, INDEX));
-    for (String name : storage.list(output)) {
-      if (name.startsWith("model") && name.endsWith(".safetensors") || SIDECARS.contains(name)) {
-        storage.delete(Storage.resolve(output, name));
+    for (String name : storage.list(workFolder(output))) {
+      if (name.endsWith(MARK)) {
+        storage.delete(Storage.resolve(workFolder(output), name));
       }
     }
-    storage.delete(workFolder(output));
-    String mark = Storage.resolve(workFolder(output), fingerprint + ".started");
+    String mark = Storage.resolve(workFolder(output), fingerprint + MARK);
     storage.writeAll(mark, new byte[0]);
     return new OutputCheckpoint(storage, input, model, output, mark);
+  }
+
+  /**
+   * Takes away the checkpoint that is to be replaced, if there is one; everything else that
+   * somebody keeps in the folder stays. From here on shards may be written.
+   */
+  public void clear() throws IOException {
+    requireMark();
+    cleared = true;
+    // The index first: from here on nothing in the folder looks whole.
+    storage.delete(Storage.resolve(folder, INDEX));
+    for (String name : storage.list(folder)) {
+      if (SHARD.matcher(name).matches()
+          || UNFINISHED.matcher(name).matches()
+          || SIDECARS.contains(name)) {
+        storage.delete(Storage.resolve(folder, name));
+      }
+    }
+    for (String name : storage.list(workFolder(folder))) {
+      String location = Storage.resolve(workFolder(folder), name);
+      if (!location.equals(mark)) {
+        storage.delete(location);
+      }
+    }
+  }
+
+  /** Another run that was told to overwrite takes the mark away. */
+  private void requireMark() throws IOException {
+    if (!storage.exists(mark)) {
+      throw new FileSystemException(
+          folder, null, "another run has begun to write there; it goes on, this one ends");
+    }
   }
 
   private static IllegalArgumentException refusedAsInput(String output) {
@@ -154,9 +204,13 @@ public final class OutputCheckpoint {
     return location.replaceFirst("^file:(//)?", "").replaceAll("/+$", "");
   }
 
-  /** Location of the shard of a block. */
-  public String blockShard(int block) {
-    return Storage.resolve(folder, shardName(block + 1));
+  /** The shard of a block. */
+  public OutputShard blockShard(int block) {
+    return shard(block + 1);
+  }
+
+  private OutputShard shard(int number) {
+    return new OutputShard(Storage.resolve(folder, shardName(number)), mark);
   }
 
   private String shardName(int number) {
@@ -166,23 +220,23 @@ public final class OutputCheckpoint {
 
   /** Copies the tensors that belong to no block into a shard of their own, byte for byte. */
   public ShardReceipt writeOutside() throws IOException {
-    return writeOutside(storage, Storage.resolve(folder, shardName(0)), model.outside());
+    return writeOutside(storage, outsideShard(), model.outside());
   }
 
-  /** Location of the shard with everything outside of the blocks. */
-  public String outsideShard() {
-    return Storage.resolve(folder, shardName(0));
+  /** The shard with everything outside of the blocks. */
+  public OutputShard outsideShard() {
+    return shard(0);
   }
 
   /** Like {@link #writeOutside()}, for a task on another machine. */
-  public static ShardReceipt writeOutside(Storage storage, String location, List<TensorRef> tensors)
-      throws IOException {
+  public static ShardReceipt writeOutside(
+      Storage storage, OutputShard shard, List<TensorRef> tensors) throws IOException {
     try (TensorReader reader = new TensorReader(storage)) {
       List<SafetensorsWriter.Entry> entries = new ArrayList<>();
       for (TensorRef tensor : tensors) {
         entries.add(SafetensorsWriter.Entry.copy(tensor, reader));
       }
-      return SafetensorsWriter.write(storage, location, entries);
+      return shard.write(storage, entries);
     }
   }
 
@@ -214,13 +268,17 @@ public final class OutputCheckpoint {
               + " tensors were written, the input has "
               + expected.size());
     }
+    requireMark();
     for (String name : input.sidecars()) {
-      copy(Storage.resolve(input.folder(), name), Storage.resolve(folder, name));
+      String location = Storage.resolve(folder, name);
+      written.add(location);
+      copy(Storage.resolve(input.folder(), name), location);
     }
     ObjectNode index = JsonNodeFactory.instance.objectNode();
     index.putObject("metadata").put("total_size", bytes);
     ObjectNode map = index.putObject("weight_map");
     weightMap.forEach(map::put);
+    requireMark();
     committing = true;
     storage.writeAll(
         Storage.resolve(folder, INDEX),
@@ -260,13 +318,22 @@ public final class OutputCheckpoint {
       return;
     }
     try {
-      for (int shard = 0; shard <= model.blocks().size(); shard++) {
-        storage.delete(Storage.resolve(folder, shardName(shard)));
+      if (!storage.exists(mark)) {
+        return; // the folder is another run's now, or this was done before
       }
-      for (String name : input.sidecars()) {
-        storage.delete(Storage.resolve(folder, name));
+      // The mark first: what tasks that are still at work write is not published from here on.
+      storage.delete(mark);
+      if (cleared) {
+        for (int shard = 0; shard <= model.blocks().size(); shard++) {
+          storage.delete(Storage.resolve(folder, shardName(shard)));
+        }
+        for (String location : written) {
+          storage.delete(location);
+        }
       }
-      storage.delete(workFolder(folder));
+      if (storage.list(workFolder(folder)).isEmpty()) {
+        storage.delete(workFolder(folder));
+      }
       if (storage.isFolder(folder) && storage.list(folder).isEmpty()) {
         storage.delete(folder);
       }

@@ -12,6 +12,9 @@ public interface Progress {
         public void step(String what) {}
 
         @Override
+        public void say(String message) {}
+
+        @Override
         public void warn(String message) {}
       };
 
@@ -20,6 +23,9 @@ public interface Progress {
 
   /** One more step of the stage is done. */
   void step(String what);
+
+  /** Something that went as it should. */
+  void say(String message);
 
   /** Something the user should know although the run goes on. */
   void warn(String message);

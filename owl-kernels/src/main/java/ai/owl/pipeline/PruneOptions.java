@@ -103,7 +103,7 @@ public record PruneOptions(
       json.put("outlierThreshold", owl.threshold());
       json.put("lambda", owl.lambda());
     }
-    json.put("propagation", propagation.label());
+    json.put("propagation", pruner.needsStatistics() ? propagation.label() : null);
     return json;
   }
 }

@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 
@@ -39,6 +40,12 @@ public record PruneReport(
     Optional<Perplexity> pruned,
     Map<String, Double> seconds,
     List<String> warnings) {
+
+  /** A pruned model whose perplexity is more than so many times the dense one's is of no use. */
+  public static final double EXPLODED = 10;
+
+  /** How far the sparsity reached may be from the one asked for without a word. */
+  public static final double MISSED = 1e-3;
 
   /**
    * What became of one block.
@@ -130,6 +137,40 @@ public record PruneReport(
   }
 
   /**
+   * What the user should know: what the numbers say, and then the warnings of the run.
+   *
+   * @return sentences without a capital and without a full stop
+   */
+  public List<String> findings() {
+    List<String> findings = new ArrayList<>();
+    if (pruned.isPresent()) {
+      double before = dense.map(Perplexity::value).orElse(Double.NaN);
+      double after = pruned.get().value();
+      if (!Double.isFinite(after)) {
+        findings.add("the pruned perplexity is not a finite number");
+      } else if (after > EXPLODED * before) {
+        findings.add(
+            String.format(
+                Locale.ROOT,
+                "perplexity exploded from %.4g to %.4g: such a model is of no use; try a lower"
+                    + " sparsity, another metric or another allocation",
+                before,
+                after));
+      }
+    }
+    if (Math.abs(reached() - options.sparsity()) > MISSED) {
+      findings.add(
+          String.format(
+              Locale.ROOT,
+              "%.2f %% was asked for, %.2f %% was reached",
+              100 * options.sparsity(),
+              100 * reached()));
+    }
+    findings.addAll(warnings);
+    return findings;
+  }
+
+  /**
    * All of it as JSON. Ratios are fractions, but outlier ratios are percentages, as in the paper.
    */
   public ObjectNode toJson() {
@@ -177,7 +218,7 @@ public record PruneReport(
     ObjectNode times = json.putObject("seconds");
     seconds.forEach(times::put);
     ArrayNode notes = json.putArray("warnings");
-    warnings.forEach(notes::add);
+    findings().forEach(notes::add);
     return json;
   }
 }

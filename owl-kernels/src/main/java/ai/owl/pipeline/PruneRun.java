@@ -35,6 +35,10 @@ public final class PruneRun {
   public static final String COMMIT = "commit";
   public static final String EVALUATE = "evaluate";
 
+  /** All stages a run can have, in order. */
+  public static final List<String> STAGES =
+      List.of(CALIBRATE, PROFILE, ALLOCATE, PROPAGATE, PRUNE, COMMIT, EVALUATE);
+
   /** Outliers are counted at the thresholds of the paper's grid too; one scan serves all. */
   private static final List<Double> USUAL_THRESHOLDS = List.of(3.0, 5.0, 7.0, 10.0);
 
@@ -42,6 +46,7 @@ public final class PruneRun {
   private final PruneOptions options;
   private final Checkpoint checkpoint;
   private final ModelLayout model;
+  private final String inputDigest;
   private final Optional<TokenSequences> calibration;
   private final Optional<TokenSequences> evaluation;
   private final StageClock clock;
@@ -52,11 +57,13 @@ public final class PruneRun {
       Checkpoint checkpoint,
       Optional<TokenSequences> calibration,
       Optional<TokenSequences> evaluation,
-      StageClock clock) {
+      StageClock clock)
+      throws IOException {
     this.storage = storage;
     this.options = options;
     this.checkpoint = checkpoint;
     this.model = ModelLayout.of(checkpoint);
+    this.inputDigest = checkpoint.digest();
     this.calibration = calibration;
     this.evaluation = evaluation;
     this.clock = clock;
@@ -84,9 +91,12 @@ public final class PruneRun {
                 + " without calibration data: give --calibration");
       }
       requireUsable(calibration.get(), run.model, "calibration");
-      run.warnOfLength(calibration.get());
+      lengthWarning(calibration.get(), run.model).ifPresent(run.clock::warn);
     }
     evaluation.ifPresent(windows -> requireUsable(windows, run.model, "evaluation"));
+    if (options.allocator() instanceof Owl owl) {
+      owl.risk(options.sparsity()).ifPresent(run.clock::warn);
+    }
     return run;
   }
 
@@ -107,16 +117,17 @@ public final class PruneRun {
     }
   }
 
-  private void warnOfLength(TokenSequences tokens) {
+  /** A word on sequences that are longer than what the model was trained for. */
+  public static Optional<String> lengthWarning(TokenSequences tokens, ModelLayout model) {
     int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);
-    if (longest > model.config().maxPositions()) {
-      clock.warn(
-          "sequences of "
-              + longest
-              + " tokens are longer than the "
-              + model.config().maxPositions()
-              + " positions the model was made for; consider --length");
-    }
+    int positions = model.config().maxPositions();
+    return longest <= positions
+        ? Optional.empty()
+        : Optional.of(
+            String.format(
+                "sequences of %d tokens are longer than the %d positions the model was made for:"
+                    + " consider --length %d",
+                longest, positions, positions));
   }
 
   public PruneOptions options() {
@@ -193,16 +204,28 @@ public final class PruneRun {
     Perplexity of(String location) throws IOException;
   }
 
+  /** The perplexity of the input, if anyone wants to know, before hours are spent on pruning it. */
+  public Optional<Perplexity> dense(Evaluation perplexity) throws IOException {
+    if (evaluation.isEmpty()) {
+      return Optional.empty();
+    }
+    lengthWarning(evaluation.get(), model).ifPresent(clock::warn);
+    clock.say("perplexity of the dense model");
+    return Optional.of(perplexity.of(options.model()));
+  }
+
   /**
-   * Evaluates if that was asked for, and leaves the report beside the checkpoint. A pruned model
-   * that is beyond measuring is a result too, and reported.
+   * Leaves the report beside the checkpoint, and again with perplexities if they were asked for: a
+   * run that is stopped while it measures has its report too. A pruned model that is beyond
+   * measuring is a result, and reported.
    */
-  public PruneReport finish(PruneReport report, Evaluation perplexity) throws IOException {
-    Optional<Perplexity> dense = Optional.empty();
+  public PruneReport finish(PruneReport report, Optional<Perplexity> dense, Evaluation perplexity)
+      throws IOException {
     Optional<Perplexity> pruned = Optional.empty();
     List<String> warnings = new ArrayList<>(report.warnings());
     if (evaluation.isPresent()) {
-      dense = Optional.of(perplexity.of(options.model()));
+      write(report.with(dense, pruned, clock.seconds(), warnings));
+      clock.say("perplexity of the pruned model");
       try {
         pruned = Optional.of(perplexity.of(options.output()));
       } catch (MalformedCheckpointException beyondMeasure) {
@@ -211,21 +234,25 @@ public final class PruneRun {
       }
     }
     PruneReport whole = report.with(dense, pruned, clock.seconds(), warnings);
-    storage.writeAll(
-        OutputCheckpoint.workFolder(options.output()) + "/report.json",
-        (whole.toJson().toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+    write(whole);
     return whole;
   }
 
+  private void write(PruneReport report) throws IOException {
+    storage.writeAll(
+        OutputCheckpoint.workFolder(options.output()) + "/report.json",
+        (report.toJson().toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+  }
+
   /**
-   * Identifies what the output is made from: the input's headers, the options but for the
-   * locations, and the tokens.
+   * Identifies what the output is made from: the input, the options but for the locations, and the
+   * tokens.
    */
   public String fingerprint() {
     String identity =
         String.join(
             "\n",
-            checkpoint.indexDigest(),
+            inputDigest,
             Double.toString(options.sparsity()),
             options.pruner().toString(),
             options.allocator().toString(),

@@ -28,6 +28,10 @@ public final class StageClock {
     progress.step(what);
   }
 
+  public void say(String message) {
+    progress.say(message);
+  }
+
   public void warn(String message) {
     progress.warn(message);
   }

@@ -5,18 +5,22 @@ import ai.owl.allocation.Owl;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
 import java.io.IOException;
-import java.io.InvalidClassException;
 import java.io.ObjectInputFilter;
 import java.io.ObjectInputStream;
 import java.io.ObjectOutputStream;
+import java.io.ObjectStreamException;
 import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -25,6 +29,7 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedSet;
@@ -37,6 +42,7 @@ import java.util.function.Supplier;
  * same model and tokens left, and nothing else.
  */
 public final class SweepRun {
+  private static final String RESULT = "sweep.json";
   private static final int MAX_ROW = 64 << 20;
 
   /** A folder that others can write to must not be a way to run their code here. */
@@ -80,17 +86,42 @@ public final class SweepRun {
     PruneRun.requireUsable(calibration, model, "calibration");
     PruneRun.requireUsable(windows, model, "evaluation");
     String identity =
-        String.join("\n", checkpoint.indexDigest(), calibration.digest(), windows.digest());
+        String.join("\n", checkpoint.digest(), calibration.digest(), windows.digest());
     SweepRun run =
         new SweepRun(storage, options, model, calibration, identity, new StageClock(progress));
     for (PruneOptions way : options.ways()) {
       run.rows.put(way, run.read(way, SweepReport.Row.class));
     }
+    run.requireOwnFolder();
     long known = run.rows.values().stream().filter(Optional::isPresent).count();
     if (known > 0) {
-      run.clock.warn(known + " of " + run.rows.size() + " rows are known from an earlier sweep");
+      run.clock.say(known + " of " + run.rows.size() + " rows are known from an earlier sweep");
     }
     return run;
+  }
+
+  /** A folder of sweeps is about one model and one set of tokens: others would read like it. */
+  private void requireOwnFolder() throws IOException {
+    String location = Storage.resolve(options.output(), RESULT);
+    if (!storage.exists(location)) {
+      return;
+    }
+    String earlier;
+    try {
+      earlier =
+          new JsonMapper()
+              .readTree(storage.readAll(location, MAX_ROW))
+              .path("fingerprint")
+              .asText("");
+    } catch (JsonProcessingException notOurs) {
+      earlier = "";
+    }
+    if (!earlier.equals(fingerprint(""))) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + options.output()
+              + ": it holds a sweep of another model or with other tokens; give another --output");
+    }
   }
 
   public ModelLayout model() {
@@ -160,6 +191,20 @@ public final class SweepRun {
     clock.warn(warning);
   }
 
+  /** A way whose result is beyond measuring: told, and left out. */
+  public void leaveOut(PruneOptions way, MalformedCheckpointException why) {
+    warn(
+        "left out: "
+            + way.pruner().name()
+            + " "
+            + way.allocator().label()
+            + " at "
+            + way.sparsity()
+            + ": "
+            + why.getMessage());
+    rows.remove(way);
+  }
+
   /** Keeps a row. */
   public void add(
       PruneOptions way,
@@ -175,13 +220,9 @@ public final class SweepRun {
     SweepReport.Row row = new SweepReport.Row(way, blocks, pruned);
     write(way, row);
     rows.put(way, Optional.of(row));
-    clock.warn(
+    clock.say(
         String.format(
-            java.util.Locale.ROOT,
-            "%s at %s: perplexity %.4f",
-            row.label(),
-            way.sparsity(),
-            pruned.value()));
+            Locale.ROOT, "%s at %s: perplexity %.4f", row.label(), way.sparsity(), pruned.value()));
   }
 
   /** The report, which is also left in the output folder. */
@@ -197,8 +238,9 @@ public final class SweepRun {
             clock.seconds(),
             warnings);
     storage.writeAll(
-        Storage.resolve(options.output(), "sweep.json"),
-        (report.toJson().toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+        Storage.resolve(options.output(), RESULT),
+        (report.toJson().put("fingerprint", fingerprint("")).toPrettyString() + "\n")
+            .getBytes(StandardCharsets.UTF_8));
     return report;
   }
 
@@ -210,8 +252,11 @@ public final class SweepRun {
     try (ObjectInputStream in =
         new ObjectInputStream(new ByteArrayInputStream(storage.readAll(location, MAX_ROW)))) {
       return Optional.of(type.cast(in.readObject()));
-    } catch (InvalidClassException | ClassNotFoundException | ClassCastException old) {
-      return Optional.empty(); // of another version of this program: measured anew
+    } catch (ObjectStreamException
+        | EOFException
+        | ClassNotFoundException
+        | ClassCastException unusable) {
+      return Optional.empty(); // of another version of this program, or cut off: measured anew
     }
   }
 
@@ -227,12 +272,16 @@ public final class SweepRun {
   private String location(Object what) {
     String key =
         what instanceof PruneOptions way ? way.withOutput("-").toString() : what.toString();
+    return Storage.resolve(options.output(), "_owl/rows/" + fingerprint(key));
+  }
+
+  /** Identifies the model, the tokens, and something made from them. */
+  private String fingerprint(String key) {
     try {
       byte[] digest =
           MessageDigest.getInstance("SHA-256")
               .digest((identity + "\n" + key).getBytes(StandardCharsets.UTF_8));
-      return Storage.resolve(
-          options.output(), "_owl/rows/" + HexFormat.of().formatHex(digest, 0, 16));
+      return HexFormat.of().formatHex(digest, 0, 16);
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException(e);
     }

@@ -143,10 +143,26 @@ class OwlTest {
     assertThat(allocation.sparsities()).containsExactly(0.7, 0.7, 0.7);
     assertThat(allocation.warnings())
         .containsExactly(
-            "OWL cannot tell the blocks apart (all blocks have the same outlier ratio, 0.5 % at"
-                + " threshold 5.0): all get the target sparsity");
+            "OWL cannot tell the blocks apart (all blocks have the same outlier ratio, 0.5 %, at"
+                + " threshold 5): all get the target sparsity");
     assertThat(new Owl(5, 0.08).allocate(profiles(5, 0, 0), 0.7).sparsities())
         .containsExactly(0.7, 0.7);
+  }
+
+  @Test
+  void knowsAheadWhetherAnAllocationMayBeRefused() {
+    assertThat(new Owl(5, 0.08).risk(0.7)).isEmpty();
+    assertThat(new Owl(5, 0).risk(0)).isEmpty();
+    assertThat(new Owl(5, 0.08).risk(0.97).orElseThrow())
+        .contains("--lambda 0.08", "sparsity 0.97", "below 0.0150");
+    assertThat(new Owl(5, 0.08).risk(0.1).orElseThrow()).contains("below 0.0500");
+    // At the bound nothing is refused, whatever the outliers.
+    for (double[] ratios : new double[][] {{0, 0, 0, 9}, {0, 9, 9, 9}}) {
+      assertThat(new Owl(5, 0.0149).allocate(profiles(5, ratios), 0.97).sparsities())
+          .allMatch(sparsity -> sparsity < 1);
+      assertThat(new Owl(5, 0.05).allocate(profiles(5, ratios), 0.1).sparsities())
+          .allMatch(sparsity -> sparsity >= 0);
+    }
   }
 
   @Test

@@ -217,6 +217,16 @@ class TextDocumentsTest {
     assertRefusedStartingWith("a.txt.gz", whole, "it is not a whole gzip file: ");
     assertRefusedStartingWith(
         "a.txt.gz", new byte[] {0x1f, (byte) 0x8b, 7}, "it is not a whole gzip file: ");
+    for (int padding : new int[] {0, 3, 100_000}) {
+      byte[] sound = gzip("an owl".getBytes(StandardCharsets.UTF_8));
+      byte[] padded = Arrays.copyOf(sound, sound.length + padding);
+      assertThat(read(write("p.txt.gz", padded))).containsExactly("an owl");
+      byte[] followed = Arrays.copyOf(padded, padded.length + sound.length);
+      System.arraycopy(sound, 0, followed, padded.length, sound.length);
+      followed[padded.length] = 0x1e; // the first byte of a second member
+      assertRefusedStartingWith(
+          "a.txt.gz", followed, "it is not a whole gzip file: something else follows");
+    }
   }
 
   @ParameterizedTest

@@ -181,6 +181,20 @@ class CheckpointTest {
   }
 
   @Test
+  void tellsWeightsApartThatHaveTheSameHeaders() throws IOException {
+    twoShards();
+    String headers = open().indexDigest();
+    String digest = open().digest();
+    assertThat(digest).matches("[0-9a-f]{64}").isEqualTo(open().digest()).isNotEqualTo(headers);
+    String file = "m/model-00001-of-00002.safetensors";
+    byte[] other = storage.files.get(file).clone();
+    other[other.length - 1] ^= 1;
+    storage.files.put(file, other);
+    assertThat(open().indexDigest()).isEqualTo(headers);
+    assertThat(open().digest()).isNotEqualTo(digest);
+  }
+
+  @Test
   void namesATensorThatIsNotThere() throws IOException {
     single();
     Checkpoint checkpoint = open();

@@ -100,6 +100,11 @@ class ModelConfigTest {
     assertThat(parse(MISTRAL, "{\"sliding_window\": 7}").slidingWindow()).isEqualTo(7);
     assertThat(parse(MISTRAL, "{\"sliding_window\": null}").slidingWindow()).isZero();
     assertThat(parse(LLAMA, "{\"sliding_window\": null}").slidingWindow()).isZero();
+    // As transformers has it: Mistral's class knows no such switch.
+    assertThat(
+            parse(MISTRAL, "{\"sliding_window\": 7, \"use_sliding_window\": false}")
+                .slidingWindow())
+        .isEqualTo(7);
   }
 
   @Test

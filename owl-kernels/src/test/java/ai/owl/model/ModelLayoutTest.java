@@ -2,6 +2,7 @@ package ai.owl.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.MemoryStorage;
@@ -100,12 +101,20 @@ class ModelLayoutTest {
   }
 
   @Test
-  void carriesACopyOfATiedHeadAlongWithoutUsingIt() throws IOException {
+  void usesAHeadThatIsThereThoughTheConfigurationTiesIt() throws IOException {
     sample.config.put("tie_word_embeddings", true);
-    sample.add("lm_head.weight", DType.I8, 3); // whatever it is
     ModelLayout model = sample.layout(storage);
-    assertThat(model.head()).isEqualTo(model.embedding());
+    assertThat(model.head().name()).isEqualTo("lm_head.weight");
     assertThat(names(model.outside())).contains("lm_head.weight");
+  }
+
+  @Test
+  void refusesABlockThatTheConfigurationDoesNotCount() {
+    sample.config.put("num_hidden_layers", 1);
+    assertThatThrownBy(() -> sample.layout(storage))
+        .isInstanceOf(MalformedCheckpointException.class)
+        .hasMessageContaining("num_hidden_layers is 1")
+        .hasMessageContaining("model.layers.1.self_attn.q_proj.weight");
   }
 
   @Test

@@ -324,6 +324,9 @@ class LocalPipelineTest {
           }
 
           @Override
+          public void say(String message) {}
+
+          @Override
           public void warn(String message) {}
         };
     new LocalPipeline(storage, progress)
@@ -411,6 +414,9 @@ class LocalPipelineTest {
           public void step(String what) {}
 
           @Override
+          public void say(String message) {}
+
+          @Override
           public void warn(String message) {
             warnings.add(message);
           }
@@ -418,8 +424,8 @@ class LocalPipelineTest {
     new LocalPipeline(storage, progress).prune(OPTIONS, calibration, NONE);
     assertThat(warnings)
         .contains(
-            "sequences of 31 tokens are longer than the 30 positions the model was made for;"
-                + " consider --length");
+            "sequences of 31 tokens are longer than the 30 positions the model was made for:"
+                + " consider --length 30");
   }
 
   @Test

@@ -60,6 +60,7 @@ class OutputCheckpointTest {
   }
 
   private List<ShardReceipt> writeAll(OutputCheckpoint output) throws IOException {
+    output.clear();
     List<ShardReceipt> receipts = new ArrayList<>();
     try (TensorReader reader = new TensorReader(storage)) {
       for (BlockLayout layout : model.blocks()) {
@@ -76,7 +77,7 @@ class OutputCheckpointTest {
   void writesAShardForEachBlockAndOneForAllElse() throws IOException {
     OutputCheckpoint output = begin(OPTIONS);
     List<ShardReceipt> receipts = writeAll(output);
-    assertThat(output.outsideShard()).isEqualTo("out/model-00001-of-00003.safetensors");
+    assertThat(output.outsideShard().location()).isEqualTo("out/model-00001-of-00003.safetensors");
     assertThat(receipts)
         .extracting(ShardReceipt::file)
         .containsExactly(
@@ -333,6 +334,8 @@ class OutputCheckpointTest {
             "model.safetensors",
             "model.safetensors.index.json",
             "model-00001-of-00099.safetensors",
+            ".model-00001-of-00099.safetensors.5f3a.part",
+            "model-of-mine.safetensors",
             "_owl/report.json",
             "_owl/0ld.started",
             "README.md")) {
@@ -340,13 +343,78 @@ class OutputCheckpointTest {
     }
     List<String> deleted = new ArrayList<>();
     Storage recording = new DeletionRecorder(storage, location -> deleted.add(location));
-    OutputCheckpoint.begin(recording, OPTIONS.withOverwrite(true), input, model, "f00d");
+    OutputCheckpoint output =
+        OutputCheckpoint.begin(recording, OPTIONS.withOverwrite(true), input, model, "f00d");
+    assertThat(deleted).allMatch(location -> location.contains("_owl"));
+    output.clear();
     assertThat(deleted.stream().filter(location -> !location.contains("_owl")))
         .startsWith(INDEX)
-        .hasSize(4);
+        .hasSize(5);
     assertThat(storage.list("out"))
-        .containsExactlyInAnyOrder("README.md", "_owl", "tokens.safetensors");
+        .containsExactlyInAnyOrder(
+            "README.md", "_owl", "model-of-mine.safetensors", "tokens.safetensors");
     assertThat(storage.list("out/_owl")).containsExactly("f00d.started");
+  }
+
+  @Test
+  void leavesWhatItWasToReplaceIfItIsAbortedBeforeThat() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    first.commit(writeAll(first));
+    storage.writeAll("out/README.md", new byte[3]);
+    TreeMap<String, byte[]> before = new TreeMap<>(storage.files);
+    begin(OPTIONS.withOverwrite(true)).abort();
+    assertThat(storage.files).isEqualTo(before);
+  }
+
+  @Test
+  void leavesFilesOfOthersWhenItIsAborted() throws IOException {
+    storage.writeAll("model/README.md", new byte[1]);
+    storage.writeAll("out/README.md", new byte[3]);
+    input = Checkpoint.open(storage, "model");
+    OutputCheckpoint output = begin(OPTIONS.withOverwrite(true));
+    writeAll(output);
+    output.abort();
+    assertThat(storage.files.get("out/README.md")).hasSize(3);
+    assertThat(storage.list("out")).containsExactly("README.md");
+  }
+
+  @Test
+  void publishesNoShardOfARunThatIsOver() throws IOException {
+    OutputCheckpoint output = begin(OPTIONS);
+    output.clear();
+    output.abort();
+    assertThatThrownBy(output::writeOutside)
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("model-00001-of-00003.safetensors")
+        .hasMessageContaining("is over");
+    assertThat(storage.list("out")).isEmpty();
+  }
+
+  @Test
+  void givesWayToARunThatTakesItsFolder() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    List<ShardReceipt> receipts = writeAll(first);
+    OutputCheckpoint second =
+        OutputCheckpoint.begin(storage, OPTIONS.withOverwrite(true), input, model, "beef");
+    assertThatThrownBy(() -> first.commit(receipts))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("another run");
+    assertThatThrownBy(first::writeOutside).isInstanceOf(IOException.class);
+    first.abort();
+    assertNoCheckpoint();
+    second.commit(writeAll(second));
+    assertThat(Checkpoint.open(storage, "out").tensors()).hasSameSizeAs(input.tensors());
+  }
+
+  @Test
+  void refusesAModelThatLiesInItsNotes() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () ->
+                OutputCheckpoint.requireFree(
+                    storage, PruneOptions.defaults("out/_owl/model", "out").withOverwrite(true)))
+        .withMessageStartingWith("Cannot write to out: ")
+        .withMessageContaining("out/_owl");
   }
 
   /** Tells of every deletion before it happens. */

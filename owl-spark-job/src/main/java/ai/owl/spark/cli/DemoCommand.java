@@ -95,7 +95,13 @@ final class DemoCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     List<PruneOptions> ways = ways();
-    try (SparkSession session = SparkContexts.open("demo")) {
+    Owl owl = new Owl(outlierThreshold, lambda);
+    if (owl.risk(sparsity).isPresent()) {
+      throw new IllegalArgumentException(
+          "Cannot show OWL at --sparsity " + sparsity + ": " + owl.risk(sparsity).get());
+    }
+    try (ConsoleProgress progress = ConsoleProgress.brief();
+        SparkSession session = SparkContexts.open("demo")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       requireOurs(storage);
@@ -106,9 +112,9 @@ final class DemoCommand implements Callable<Integer> {
               List.of(inOutput(CALIBRATION)), model(), WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
       TokenSequences windows =
           input.evaluation(List.of(inOutput(EVALUATION)), EVALUATION, model(), LENGTH, 0);
-      SparkPipeline pipeline = new SparkPipeline(spark, storage, ConsoleProgress.brief(System.err));
+      SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       Map<String, Double> seconds = new LinkedHashMap<>();
-      System.err.println("== dense");
+      progress.say("== dense");
       Perplexity dense = evaluate(pipeline, model(), windows, seconds);
       List<Sample> samples = new ArrayList<>();
       samples.add(new Sample("dense", sample(storage, model())));
@@ -116,7 +122,7 @@ final class DemoCommand implements Callable<Integer> {
       List<String> warnings = new ArrayList<>();
       PruneReport report = null;
       for (PruneOptions way : ways) {
-        System.err.println("== " + way.pruner().name() + " " + way.allocator().label());
+        progress.say("== " + way.pruner().name() + " " + way.allocator().label());
         report = pipeline.prune(way, Optional.of(calibration), Optional.empty());
         report.seconds().forEach((stage, time) -> seconds.merge(stage, time, Double::sum));
         report.warnings().stream().filter(w -> !warnings.contains(w)).forEach(warnings::add);
@@ -135,10 +141,14 @@ final class DemoCommand implements Callable<Integer> {
               rows,
               seconds,
               warnings);
+      Map<String, Object> inputs = new LinkedHashMap<>();
+      TokenInput.describe(
+          inputs, List.of(inOutput(CALIBRATION)), WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
+      TokenInput.describe(inputs, List.of(inOutput(EVALUATION)), LENGTH);
       String page = inOutput("report.html");
       storage.writeAll(
           page,
-          HtmlReport.of(all, samples, Invocation.provenance(spark))
+          HtmlReport.of(all, samples, Invocation.provenance(spark, inputs))
               .getBytes(StandardCharsets.UTF_8));
       print(all, samples);
       System.out.printf(

@@ -9,8 +9,10 @@ import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.storage.HadoopStorage;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
@@ -68,16 +70,18 @@ final class EvaluateCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "Cannot use --windows " + windows + ": it must be positive");
     }
-    try (SparkSession session = SparkContexts.open("evaluate")) {
+    try (ConsoleProgress progress = ConsoleProgress.standard();
+        SparkSession session = SparkContexts.open("evaluate")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
-      ModelLayout.of(Checkpoint.open(storage, model)); // refused before any text is tokenized
+      // What can be refused at once is refused before any text is tokenized.
+      ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
+      JsonFile.requireWritable(storage, json);
+      progress.say(InspectCommand.summary(model, layout));
       TokenSequences tokens =
           new TokenInput(spark.hadoopConfiguration(), storage)
               .evaluation(text, "--text", model, length, windows);
-      Perplexity perplexity =
-          new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
-              .evaluate(model, tokens);
+      Perplexity perplexity = new SparkPipeline(spark, storage, progress).evaluate(model, tokens);
       int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElseThrow();
       System.out.printf(
           Locale.ROOT,
@@ -92,6 +96,9 @@ final class EvaluateCommand implements Callable<Integer> {
         result.put("windows", perplexity.windows());
         result.put("length", longest);
         result.put("tokens", perplexity.tokens());
+        Map<String, Object> inputs = new LinkedHashMap<>();
+        inputs.put("text", text);
+        result.set("provenance", Invocation.provenance(spark, inputs).toJson());
         JsonFile.write(storage, json, result);
       }
       return Main.DONE;

@@ -1,6 +1,7 @@
 package ai.owl.spark.cli;
 
 import ai.owl.calibration.TextTokenizer;
+import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.TextGenerator;
@@ -10,6 +11,7 @@ import ai.owl.spark.storage.HadoopStorage;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.apache.spark.SparkConf;
@@ -25,6 +27,8 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class GenerateCommand implements Callable<Integer> {
+  private static final int MAX_POSITIONS = 1 << 20;
+
   @Option(
       names = "--model",
       required = true,
@@ -64,13 +68,33 @@ final class GenerateCommand implements Callable<Integer> {
   public Integer call() throws Exception {
     requireUsable();
     Storage storage = new HadoopStorage(SparkHadoopUtil.get().newConfiguration(new SparkConf()));
-    requireMemory(ModelLayout.of(Checkpoint.open(storage, model)));
+    ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
+    requireMemory(layout);
     Blas.setThreads(Runtime.getRuntime().availableProcessors());
     try (TextTokenizer tokenizer = TextTokenizer.load(storage, model)) {
       int[] ids = tokenizer.encode(prompt);
       if (ids.length == 0) {
         throw new IllegalArgumentException(
             "Cannot continue --prompt \"\": the tokenizer makes no token of it; give some text");
+      }
+      TokenSequences.of(List.of(ids))
+          .requireVocabulary(layout.config().vocabSize(), "the tokens of --prompt");
+      int positions = layout.config().maxPositions();
+      if (tokens > MAX_POSITIONS - ids.length) {
+        throw new IllegalArgumentException(
+            "Cannot use --tokens "
+                + tokens
+                + ": prompt and text together are limited to "
+                + MAX_POSITIONS
+                + " tokens");
+      }
+      if (ids.length + tokens > positions) {
+        System.err.println(
+            "note: "
+                + (ids.length + tokens)
+                + " tokens are more than the "
+                + positions
+                + " positions the model was made for");
       }
       try (TextGenerator generator = TextGenerator.load(storage, model)) {
         PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);

@@ -12,6 +12,7 @@ import ai.owl.spark.storage.HadoopStorage;
 import java.util.Locale;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.apache.spark.SparkConf;
 import org.apache.spark.deploy.SparkHadoopUtil;
 import picocli.CommandLine.Command;
@@ -58,13 +59,23 @@ final class InspectCommand implements Callable<Integer> {
         config.headDim(),
         config.keyValueHeads(),
         config.slidingWindow() == 0 ? "" : ", sliding window " + config.slidingWindow());
-    line("rotary embedding   theta %s, %s", config.rotary().theta(), config.rotary().scaling());
+    line(
+        "rotary embedding   theta %.0f, %s",
+        config.rotary().theta(), config.rotary().scaling().label());
     line(
         "vocabulary         %d%s",
         config.vocabSize(), config.tiedEmbeddings() ? ", tied head" : "");
     line("positions          %d", config.maxPositions());
     line("parameters         %,d, of them %,d prunable", parameters, layout.prunableWeights());
-    line("stored             %,d bytes in %d file(s), tensors by type %s", bytes, files, types);
+    line(
+        "stored             %,d bytes in %d %s: %s",
+        bytes,
+        files,
+        files == 1 ? "file" : "files",
+        types.entrySet().stream()
+            .map(type -> type.getValue() + " tensors in " + type.getKey())
+            .collect(Collectors.joining(", ")));
+    line("can be pruned      yes");
     line("");
     line("a block's linear layers (out x in):");
     BlockLayout first = layout.blocks().get(0);
@@ -87,6 +98,17 @@ final class InspectCommand implements Callable<Integer> {
         "  %s of hidden states, and %s of buffers while it is worked on",
         mib(2048L * config.hiddenSize() * 4), mib(ForwardBuffers.bytes(config, 2048)));
     return Main.DONE;
+  }
+
+  /** A line about a model. */
+  static String summary(String model, ModelLayout layout) {
+    return String.format(
+        Locale.ROOT,
+        "%s: %s, %d blocks, %,d prunable weights",
+        model,
+        layout.config().architecture().className(),
+        layout.blocks().size(),
+        layout.prunableWeights());
   }
 
   private static String mib(long bytes) {

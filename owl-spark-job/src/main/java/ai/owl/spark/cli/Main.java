@@ -24,6 +24,14 @@ import picocli.CommandLine.ScopeType;
 @Command(
     name = "owl",
     description = "Prunes large language models on Spark: OWL, Wanda, magnitude.",
+    footer = {
+      "",
+      "submit/owl COMMAND --help tells more. submit/owl itself takes",
+      "  --dry-run               print the command that would run, and do not run it",
+      "  -- SPARK-SUBMIT-ARGS    run on a cluster, such as: -- --master yarn",
+      "and from the environment OWL_MEMORY (heap of an embedded run, such as 8g), OWL_JAVA_OPTS,",
+      "OWL_JAR, SPARK_HOME and JAVA_HOME."
+    },
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
     synopsisSubcommandLabel = "COMMAND",
@@ -33,7 +41,8 @@ import picocli.CommandLine.ScopeType;
       InspectCommand.class,
       GenerateCommand.class,
       SweepCommand.class,
-      DemoCommand.class
+      DemoCommand.class,
+      CommandLine.HelpCommand.class
     })
 public final class Main {
   static final int DONE = 0;
@@ -77,7 +86,31 @@ public final class Main {
       commandLine.usage(System.err);
       return YOURS;
     }
-    return commandLine.execute(args);
+    if (!args[0].startsWith("-") && !commandLine.getSubcommands().containsKey(args[0])) {
+      // picocli would show the general help for "prun --help".
+      System.err.println(
+          problem(
+              "Cannot run "
+                  + args[0]
+                  + ": the commands are "
+                  + String.join(", ", commandLine.getSubcommands().keySet())));
+      return YOURS;
+    }
+    Interruption.watch();
+    try {
+      return commandLine.execute(args);
+    } catch (OutOfMemoryError e) {
+      System.err.println(problem(outOfMemory(e)));
+      return OURS;
+    }
+  }
+
+  private static String outOfMemory(OutOfMemoryError e) {
+    return "Cannot go on: not enough memory ("
+        + e.getMessage()
+        + "); give more with OWL_MEMORY=…g, or on a cluster with --driver-memory,"
+        + " --executor-memory and spark.executor.memoryOverhead, or use fewer --sequences or a"
+        + " shorter --length";
   }
 
   private static <E extends Enum<E>> void register(CommandLine commandLine, Class<E> type) {
@@ -86,7 +119,9 @@ public final class Main {
 
   private static int refuse(CommandLine.ParameterException failure, String[] args) {
     CommandLine command = failure.getCommandLine();
-    System.err.println(problem(failure.getMessage()));
+    String message = failure.getMessage();
+    System.err.println(
+        problem(message.startsWith("Cannot ") ? message : "Cannot run this command: " + message));
     CommandLine.UnmatchedArgumentException.printSuggestions(
         failure, new java.io.PrintWriter(System.err, true));
     System.err.println("See: " + command.getCommandSpec().qualifiedName() + " --help");
@@ -94,6 +129,15 @@ public final class Main {
   }
 
   private int report(Exception failure, CommandLine command) {
+    if (Interruption.isUnderWay()) {
+      System.err.println(
+          problem(
+              "interrupted"
+                  + (command.getCommand() instanceof SweepCommand
+                      ? "; the same command goes on behind the rows it has"
+                      : "")));
+      return OURS;
+    }
     Optional<String> yours = inputProblem(failure);
     System.err.println(problem(yours.orElseGet(() -> describe(failure))));
     if (verbose) {
@@ -141,6 +185,15 @@ public final class Main {
   private static String describe(Throwable failure) {
     String message = failure.getMessage();
     String first = message == null ? "" : message.lines().findFirst().orElse("");
+    if (first.contains("INVALID_DRIVER_MEMORY")) {
+      return "Cannot run with so little memory: "
+          + first.replaceAll("^\\[[^]]*\\] ", "")
+          + " With submit/owl, OWL_MEMORY=1g or more.";
+    }
+    if (failure instanceof IOException && first.startsWith("No space left on device")) {
+      return "Cannot go on: no space is left where the output or Spark's local files go;"
+          + " free some, or give another --output or spark.local.dir";
+    }
     if (failure instanceof IOException) {
       return "Cannot go on: " + (first.isEmpty() ? failure.getClass().getSimpleName() : first);
     }

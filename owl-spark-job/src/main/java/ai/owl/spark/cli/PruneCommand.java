@@ -17,10 +17,14 @@ import ai.owl.pruning.Pruner;
 import ai.owl.pruning.Wanda;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
+import ai.owl.spark.report.Provenance;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -187,34 +191,51 @@ final class PruneCommand implements Callable<Integer> {
     PruneOptions options =
         new PruneOptions(
             model, output, sparsity, metric.pruner, allocator(), propagation, overwrite);
-    try (SparkSession session = SparkContexts.open("prune")) {
+    try (ConsoleProgress progress = ConsoleProgress.standard();
+        SparkSession session = SparkContexts.open("prune")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       // What can be refused at once is refused before any text is tokenized.
-      ModelLayout.of(Checkpoint.open(storage, model));
+      ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
       OutputCheckpoint.requireFree(storage, options);
+      JsonFile.requireWritable(storage, json);
+      progress.say(InspectCommand.summary(model, layout));
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       Optional<TokenSequences> sequencesToObserve = Optional.empty();
+      Map<String, Object> inputs = new LinkedHashMap<>();
       if (!calibration.isEmpty() && options.needsCalibration()) {
         sequencesToObserve =
             Optional.of(input.calibration(calibration, model, sampling, sequences, length, seed));
+        TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
+        progress.say("calibration: " + TokenInput.summary(sequencesToObserve.get()));
+      }
+      if (!calibration.isEmpty() && !options.needsCalibration()) {
+        progress.say(
+            "--calibration is not read: "
+                + metric
+                + " with "
+                + allocation
+                + " looks at no activations");
       }
       Optional<TokenSequences> windows = Optional.empty();
       if (!evaluate.isEmpty()) {
         windows = Optional.of(input.evaluation(evaluate, "--evaluate", model, length, 0));
+        TokenInput.describe(inputs, evaluate, length);
+        progress.say("evaluation: " + TokenInput.summary(windows.get()));
       }
       PruneReport report =
-          new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
-              .prune(options, sequencesToObserve, windows);
+          new SparkPipeline(spark, storage, progress).prune(options, sequencesToObserve, windows);
       System.out.print(ReportTable.of(report));
+      Provenance provenance = Invocation.provenance(spark, inputs);
       String html = Storage.resolve(output, "_owl/report.html");
-      storage.writeAll(
-          html,
-          HtmlReport.of(report, Invocation.provenance(spark)).getBytes(StandardCharsets.UTF_8));
-      System.out.println("written to " + output + ", report: " + html);
+      storage.writeAll(html, HtmlReport.of(report, provenance).getBytes(StandardCharsets.UTF_8));
+      ObjectNode result = report.toJson();
+      result.set("provenance", provenance.toJson());
+      JsonFile.write(storage, Storage.resolve(output, "_owl/report.json"), result);
       if (json != null) {
-        JsonFile.write(storage, json, report.toJson());
+        JsonFile.write(storage, json, result);
       }
+      System.out.println("written to " + output + ", report: " + html);
       return Main.DONE;
     }
   }

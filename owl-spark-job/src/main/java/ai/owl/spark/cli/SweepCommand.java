@@ -19,7 +19,9 @@ import ai.owl.spark.report.SweepTable;
 import ai.owl.spark.storage.HadoopStorage;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
@@ -142,24 +144,33 @@ final class SweepCommand implements Callable<Integer> {
     SweepOptions options =
         new SweepOptions(model, output, sparsities, pruners(), allocators(), propagations);
     options.ways(); // refuses what is out of range before anything is read
-    try (SparkSession session = SparkContexts.open("sweep")) {
+    try (ConsoleProgress progress = ConsoleProgress.standard();
+        SparkSession session = SparkContexts.open("sweep")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
-      ModelLayout.of(Checkpoint.open(storage, model));
+      progress.say(InspectCommand.summary(model, ModelLayout.of(Checkpoint.open(storage, model))));
+      if (storage.exists(Storage.resolve(output, "config.json"))) {
+        throw new IllegalArgumentException(
+            "Cannot write to " + output + ": it is a model's folder; give another --output");
+      }
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       TokenSequences observed =
           input.calibration(calibration, model, sampling, sequences, length, seed);
       TokenSequences windows = input.evaluation(evaluate, "--evaluate", model, length, 0);
+      progress.say("calibration: " + TokenInput.summary(observed));
+      progress.say("evaluation: " + TokenInput.summary(windows));
+      Map<String, Object> inputs = new LinkedHashMap<>();
+      TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
+      TokenInput.describe(inputs, evaluate, length);
       SweepReport report =
-          new SparkPipeline(spark, storage, new ConsoleProgress(System.err))
-              .sweep(options, observed, windows);
-      SweepTable.writeParquet(
-          spark.hadoopConfiguration(), report, Storage.resolve(output, "sweep.parquet"));
+          new SparkPipeline(spark, storage, progress).sweep(options, observed, windows);
+      storage.writeAll(Storage.resolve(output, "sweep.parquet"), SweepTable.parquet(report));
       System.out.print(ReportTable.of(report));
       String html = Storage.resolve(output, "report.html");
       storage.writeAll(
           html,
-          HtmlReport.of(report, Invocation.provenance(spark)).getBytes(StandardCharsets.UTF_8));
+          HtmlReport.of(report, Invocation.provenance(spark, inputs))
+              .getBytes(StandardCharsets.UTF_8));
       System.out.println("written to " + output + ", report: " + html);
       return Main.DONE;
     }

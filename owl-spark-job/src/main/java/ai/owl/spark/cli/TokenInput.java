@@ -10,12 +10,17 @@ import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Storage;
 import java.io.IOException;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 
 /** Turns what the user calls calibration or evaluation data into token ids. */
 final class TokenInput {
   private final Configuration hadoop;
   private final Storage storage;
+
+  /** No model looks further, and a mistyped number should not end in want of memory. */
+  private static final int MAX_LENGTH = 1 << 20;
 
   TokenInput(Configuration hadoop, Storage storage) {
     this.hadoop = hadoop;
@@ -31,6 +36,11 @@ final class TokenInput {
       int length,
       long seed)
       throws IOException {
+    if (sequences < 1) {
+      throw new IllegalArgumentException(
+          "Cannot use --sequences " + sequences + ": it is at least 1");
+    }
+    requireLength(length);
     if (isTokenFile(locations, "--calibration")) {
       return TokenFile.read(storage, locations.get(0), TokenFile.CALIBRATION);
     }
@@ -48,6 +58,7 @@ final class TokenInput {
   TokenSequences evaluation(
       List<String> locations, String option, String model, int length, int windows)
       throws IOException {
+    requireLength(length);
     if (isTokenFile(locations, option)) {
       TokenSequences all = TokenFile.read(storage, locations.get(0), TokenFile.EVALUATION);
       return windows <= 0 || windows >= all.count()
@@ -59,6 +70,42 @@ final class TokenInput {
       int[] stream = EvaluationWindows.stream(documents, tokenizer);
       return EvaluationWindows.cut(stream, documents.source(), length, windows);
     }
+  }
+
+  private static void requireLength(int length) {
+    if (length < 1 || length > MAX_LENGTH) {
+      throw new IllegalArgumentException(
+          "Cannot use --length " + length + ": it is at least 1 and at most " + MAX_LENGTH);
+    }
+  }
+
+  /** What calibration reads, for the report. */
+  static void describe(
+      Map<String, Object> inputs,
+      List<String> calibration,
+      WindowSampling sampling,
+      int sequences,
+      int length,
+      long seed) {
+    inputs.put("calibration", calibration);
+    if (!isTokenFile(calibration, "--calibration")) {
+      inputs.put("sampling", sampling.name().toLowerCase(Locale.ROOT));
+      inputs.put("sequences", sequences);
+      inputs.put("length", length);
+      inputs.put("seed", seed);
+    }
+  }
+
+  /** What evaluation reads, for the report. */
+  static void describe(Map<String, Object> inputs, List<String> evaluation, int length) {
+    inputs.put("evaluation", evaluation);
+    if (!isTokenFile(evaluation, "--evaluate")) {
+      inputs.put("length", length);
+    }
+  }
+
+  static String summary(TokenSequences tokens) {
+    return String.format(Locale.ROOT, "%,d sequences, %,d tokens", tokens.count(), tokens.tokens());
   }
 
   private static boolean isTokenFile(List<String> locations, String option) {

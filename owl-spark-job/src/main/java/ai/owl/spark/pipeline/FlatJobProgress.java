@@ -60,7 +60,7 @@ final class FlatJobProgress extends SparkListener implements AutoCloseable {
 
   private synchronized void tell() {
     told.incrementAndGet();
-    progress.step("done");
+    progress.step("");
   }
 
   @Override

@@ -6,6 +6,7 @@ import ai.owl.checkpoint.TensorRef;
 import ai.owl.model.DecoderBlock;
 import ai.owl.pipeline.BlockShard;
 import ai.owl.pipeline.OutputCheckpoint;
+import ai.owl.pipeline.OutputShard;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import java.io.IOException;
@@ -15,13 +16,13 @@ import java.util.List;
 /** Work on one block, or on what belongs to none: mostly the making of a shard of the output. */
 sealed interface ShardTask extends Serializable {
   /** Prune a block and write it. */
-  record Prune(PrunedBlock block, String location) implements ShardTask {}
+  record Prune(PrunedBlock block, OutputShard shard) implements ShardTask {}
 
   /** Prune a block and count, but write nothing. */
   record Count(PrunedBlock block) implements ShardTask {}
 
   /** Copy the tensors that belong to no block. */
-  record CopyOutside(List<TensorRef> tensors, String location) implements ShardTask {}
+  record CopyOutside(List<TensorRef> tensors, OutputShard shard) implements ShardTask {}
 
   /**
    * A task that is done.
@@ -36,7 +37,7 @@ sealed interface ShardTask extends Serializable {
       throws IOException, InterruptedException {
     if (task instanceof CopyOutside copy) {
       ShardReceipt receipt =
-          OutputCheckpoint.writeOutside(source.storage(), copy.location(), copy.tensors());
+          OutputCheckpoint.writeOutside(source.storage(), copy.shard(), copy.tensors());
       return new Done(List.of(receipt), List.of());
     }
     PrunedBlock plan = task instanceof Prune prune ? prune.block() : ((Count) task).block();
@@ -47,7 +48,7 @@ sealed interface ShardTask extends Serializable {
           BlockPruner.prune(block, plan.pruner(), plan.statistics(), plan.sparsity());
       List<ShardReceipt> receipt =
           task instanceof Prune prune
-              ? List.of(BlockShard.write(source.storage(), prune.location(), block))
+              ? List.of(BlockShard.write(source.storage(), prune.shard(), block))
               : List.of();
       return new Done(receipt, linears);
     } finally {

@@ -73,7 +73,10 @@ public final class SparkPipeline {
       throws IOException {
     PruneRun run = PruneRun.plan(storage, options, calibration, evaluation, progress);
     OutputCheckpoint output = run.begin();
+    PruneRun.Evaluation perplexity =
+        location -> evaluate(location, evaluation.orElseThrow(), run.clock());
     try (Passes passes = passes(run.model(), run.clock())) {
+      Optional<Perplexity> before = run.dense(perplexity);
       List<BlockStatistics> dense =
           options.needsDensePass() ? passes.dense(run.calibration()) : List.of();
       List<LayerProfile> profiles =
@@ -88,6 +91,7 @@ public final class SparkPipeline {
       List<List<PrunedLinear>> linears = new ArrayList<>();
       List<ShardReceipt> receipts = new ArrayList<>();
       List<PrunedBlock> plan = passes.plan(options.pruner(), statistics, allocation);
+      output.clear();
       for (ShardTask.Done shard : write(run, passes, plan, output)) {
         receipts.addAll(shard.receipt());
         if (!shard.linears().isEmpty()) {
@@ -97,8 +101,7 @@ public final class SparkPipeline {
       run.clock().begin(PruneRun.COMMIT, 1);
       output.commit(receipts);
       PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(
-          report, location -> evaluate(location, evaluation.orElseThrow(), run.clock()));
+      return run.finish(report, before, perplexity);
     } catch (Throwable e) {
       output.abort();
       throw causeOf(e);
@@ -124,6 +127,8 @@ public final class SparkPipeline {
   /** The perplexity of any checkpoint. */
   public Perplexity evaluate(String location, TokenSequences windows) throws IOException {
     try {
+      PruneRun.lengthWarning(windows, ModelLayout.of(Checkpoint.open(storage, location)))
+          .ifPresent(progress::warn);
       return evaluate(location, windows, new StageClock(progress));
     } catch (Throwable e) {
       throw causeOf(e);
@@ -161,18 +166,22 @@ public final class SparkPipeline {
         if (allocation.isEmpty()) {
           continue;
         }
-        List<BlockStatistics> seen =
-            way.needsSequentialPass()
-                ? passes.sequential(calibration, way.pruner(), statistics, allocation.get())
-                : statistics;
-        List<PrunedBlock> plan = passes.plan(way.pruner(), seen, allocation.get());
-        List<ShardTask> counts = new ArrayList<>();
-        plan.forEach(block -> counts.add(new ShardTask.Count(block)));
-        List<List<PrunedLinear>> linears = new ArrayList<>();
-        passes
-            .flat("count what " + way.pruner().name() + " removes", counts)
-            .forEach(done -> linears.add(done.linears()));
-        run.add(way, profiles, allocation.get(), linears, passes.evaluate(windows, plan));
+        try {
+          List<BlockStatistics> seen =
+              way.needsSequentialPass()
+                  ? passes.sequential(calibration, way.pruner(), statistics, allocation.get())
+                  : statistics;
+          List<PrunedBlock> plan = passes.plan(way.pruner(), seen, allocation.get());
+          List<ShardTask> counts = new ArrayList<>();
+          plan.forEach(block -> counts.add(new ShardTask.Count(block)));
+          List<List<PrunedLinear>> linears = new ArrayList<>();
+          passes
+              .flat("count what " + way.pruner().name() + " removes", counts)
+              .forEach(done -> linears.add(done.linears()));
+          run.add(way, profiles, allocation.get(), linears, passes.evaluate(windows, plan));
+        } catch (MalformedCheckpointException beyondMeasure) {
+          run.leaveOut(way, beyondMeasure);
+        }
       }
       return run.finish(dense);
     } catch (Throwable e) {

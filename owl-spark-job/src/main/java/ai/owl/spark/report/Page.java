@@ -1,5 +1,7 @@
 package ai.owl.spark.report;
 
+import ai.owl.pipeline.PruneReport;
+import ai.owl.pipeline.PruneRun;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -12,6 +14,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -20,10 +23,10 @@ import java.util.regex.Pattern;
 /** What all reports have in common: the frame, and how the result came about. */
 final class Page {
   /** A perplexity this many times the dense one is no use to anybody. */
-  static final double EXPLODED = 10;
+  static final double EXPLODED = PruneReport.EXPLODED;
 
   /** A sparsity further off than this is worth a word. */
-  static final double MISSED = 0.001;
+  static final double MISSED = PruneReport.MISSED;
 
   private static final Pattern PLAIN_WORD = Pattern.compile("[\\w@%+=:,./-]+");
 
@@ -130,7 +133,12 @@ final class Page {
     List<BarChart.Bar> bars = new ArrayList<>();
     List<List<String>> rows = new ArrayList<>();
     double total = total(seconds);
-    seconds.forEach(
+    Map<String, Double> inOrder = new LinkedHashMap<>(); // a sweep goes through them many times
+    PruneRun.STAGES.stream()
+        .filter(seconds::containsKey)
+        .forEach(stage -> inOrder.put(stage, seconds.get(stage)));
+    inOrder.putAll(seconds);
+    inOrder.forEach(
         (stage, value) -> {
           if (Double.isFinite(value) && value >= 0) {
             String share = total > 0 ? Numbers.format("%.1f", 100 * value / total) : Numbers.NONE;
@@ -194,7 +202,9 @@ final class Page {
             out.leaf("code", command(provenance.commandLine())).close();
           }
           out.open("div", "class", "pair");
-          pairs(out, "Settings", "setting", settings);
+          Map<String, String> all = new LinkedHashMap<>(settings);
+          flatten("", provenance.toJson().path("inputs"), all);
+          pairs(out, "Settings", "setting", all);
           pairs(out, "Versions", "of", provenance.versions());
           out.close();
         });
@@ -221,11 +231,7 @@ final class Page {
 
   /** The page, with all of its data. */
   static String end(Markup out, ObjectNode data, Provenance provenance) {
-    ObjectNode origin = data.putObject("provenance");
-    ArrayNode words = origin.putArray("command");
-    provenance.commandLine().forEach(words::add);
-    ObjectNode versions = origin.putObject("versions");
-    provenance.versions().forEach(versions::put);
+    data.set("provenance", provenance.toJson());
     out.close();
     out.open("footer");
     out.leaf(
@@ -290,6 +296,10 @@ final class Page {
                       path.isEmpty() ? field.getKey() : path + "." + field.getKey(),
                       field.getValue(),
                       settings));
+    } else if (node.isArray()) {
+      List<String> values = new ArrayList<>();
+      node.forEach(value -> values.add(value.asText()));
+      settings.put(path, String.join(", ", values));
     } else if (!node.isNull()) {
       settings.put(path, node.asText());
     }

@@ -21,7 +21,7 @@ final class PrunePage {
             Page.name(options.model()) + ", pruned to " + Numbers.percent(options.sparsity()),
             lead(report),
             tiles(report));
-    Page.warnings(out, warnings(report));
+    Page.warnings(out, report.findings().stream().map(Page.Warning::of).toList());
     new BlockFigures(options, report.blocks()).write(out, "");
     Page.times(out, report.seconds());
     ObjectNode data = report.toJson();
@@ -101,35 +101,6 @@ final class PrunePage {
                       report.sequences(), report.tokens())));
     }
     return tiles;
-  }
-
-  private static List<Page.Warning> warnings(PruneReport report) {
-    List<Page.Warning> warnings = new ArrayList<>();
-    if (report.pruned().isPresent()) {
-      double pruned = report.pruned().get().value();
-      double dense = report.dense().map(Perplexity::value).orElse(Double.NaN);
-      if (!Double.isFinite(pruned)) {
-        warnings.add(Page.Warning.of("The pruned perplexity is not a finite number."));
-      } else if (pruned > Page.EXPLODED * dense) {
-        warnings.add(
-            Page.Warning.of(
-                Numbers.format(
-                    "Perplexity exploded: %s, where the dense model has %s. Such a model is of no"
-                        + " use; try a lower sparsity, another metric or another allocation.",
-                    Numbers.perplexity(pruned), Numbers.perplexity(dense))));
-      }
-    }
-    double missed = report.reached() - report.options().sparsity();
-    if (Math.abs(missed) > Page.MISSED) {
-      warnings.add(
-          Page.Warning.of(
-              Numbers.format(
-                  "%s was asked for, %s was reached.",
-                  Numbers.percent(report.options().sparsity()),
-                  Numbers.percent(report.reached()))));
-    }
-    report.warnings().forEach(text -> warnings.add(Page.Warning.of(text)));
-    return warnings;
   }
 
   private static Map<String, String> settings(ObjectNode data) {

@@ -46,8 +46,8 @@ public final class ReportTable {
     text.append(System.lineSeparator());
     double total = report.seconds().values().stream().mapToDouble(Double::doubleValue).sum();
     report.seconds().forEach((stage, seconds) -> line(text, "%-10s %9.1f s", stage, seconds));
-    line(text, "%-10s %9.1f s", "total", total);
-    report.warnings().forEach(warning -> line(text, "note: %s", warning));
+    line(text, "%-10s %9.1f s", "all stages", total);
+    report.findings().forEach(warning -> line(text, "note: %s", warning));
     return text.toString();
   }
 

@@ -461,7 +461,7 @@ final class SweepPage {
       row.fields()
           .forEachRemaining(
               field -> {
-                if (!results.contains(field.getKey())) {
+                if (!results.contains(field.getKey()) && !field.getValue().isNull()) {
                   grid.computeIfAbsent(field.getKey(), key -> new LinkedHashSet<>())
                       .add(field.getValue().asText());
                 }

@@ -4,15 +4,16 @@ import ai.owl.allocation.Owl;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.Path;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.example.data.simple.SimpleGroup;
-import org.apache.parquet.hadoop.ParquetFileWriter;
 import org.apache.parquet.hadoop.ParquetWriter;
 import org.apache.parquet.hadoop.example.ExampleParquetWriter;
 import org.apache.parquet.hadoop.metadata.CompressionCodecName;
+import org.apache.parquet.io.OutputFile;
+import org.apache.parquet.io.PositionOutputStream;
 import org.apache.parquet.schema.MessageType;
 import org.apache.parquet.schema.MessageTypeParser;
 
@@ -27,7 +28,7 @@ public final class SweepTable {
             required binary allocation (STRING);
             optional double outlier_threshold;
             optional double lambda;
-            required binary propagation (STRING);
+            optional binary propagation (STRING);
             required double reached;
             required double perplexity;
             required double dense_perplexity;
@@ -42,19 +43,59 @@ public final class SweepTable {
 
   private SweepTable() {}
 
-  /** Writes the table, in place of one that is there. */
-  public static void writeParquet(Configuration hadoop, SweepReport report, String location)
-      throws IOException {
+  /** The table as the content of a Parquet file. */
+  public static byte[] parquet(SweepReport report) throws IOException {
+    InMemory file = new InMemory();
     try (ParquetWriter<Group> writer =
-        ExampleParquetWriter.builder(new Path(location))
-            .withConf(hadoop)
+        ExampleParquetWriter.builder(file)
+            .withConf(new Configuration(false))
             .withType(SCHEMA)
             .withCompressionCodec(CompressionCodecName.UNCOMPRESSED)
-            .withWriteMode(ParquetFileWriter.Mode.OVERWRITE)
             .build()) {
       for (SweepReport.Row row : report.rows()) {
         writer.write(group(report, row));
       }
+    }
+    return file.bytes.toByteArray();
+  }
+
+  /** Parquet's own way to files leaves check sums beside them and shows what is half written. */
+  private static final class InMemory implements OutputFile {
+    private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+
+    @Override
+    public PositionOutputStream create(long blockSize) {
+      return new PositionOutputStream() {
+        @Override
+        public long getPos() {
+          return bytes.size();
+        }
+
+        @Override
+        public void write(int b) {
+          bytes.write(b);
+        }
+
+        @Override
+        public void write(byte[] from, int offset, int length) {
+          bytes.write(from, offset, length);
+        }
+      };
+    }
+
+    @Override
+    public PositionOutputStream createOrOverwrite(long blockSize) {
+      return create(blockSize);
+    }
+
+    @Override
+    public boolean supportsBlockSize() {
+      return false;
+    }
+
+    @Override
+    public long defaultBlockSize() {
+      return 0;
     }
   }
 
@@ -68,7 +109,9 @@ public final class SweepTable {
       group.add("outlier_threshold", owl.threshold());
       group.add("lambda", owl.lambda());
     }
-    group.add("propagation", options.propagation().label());
+    if (options.pruner().needsStatistics()) {
+      group.add("propagation", options.propagation().label());
+    }
     group.add("reached", row.reached());
     group.add("perplexity", row.pruned().value());
     group.add("dense_perplexity", report.dense().value());

@@ -17,11 +17,11 @@ import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.Wanda;
 import ai.owl.spark.report.SweepTable;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.apache.hadoop.conf.Configuration;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.hadoop.ParquetReader;
 import org.apache.parquet.hadoop.example.GroupReadSupport;
@@ -69,6 +69,9 @@ class SparkSweepTest {
     public void step(String what) {}
 
     @Override
+    public void say(String message) {}
+
+    @Override
     public void warn(String message) {}
   }
 
@@ -104,7 +107,7 @@ class SparkSweepTest {
 
   private void checkParquet(SweepReport sweep) throws Exception {
     Path file = temporary.resolve("sweep.parquet");
-    SweepTable.writeParquet(new Configuration(), sweep, file.toString());
+    Files.write(file, SweepTable.parquet(sweep));
     try (ParquetReader<Group> rows =
         ParquetReader.builder(
                 new GroupReadSupport(), new org.apache.hadoop.fs.Path(file.toString()))

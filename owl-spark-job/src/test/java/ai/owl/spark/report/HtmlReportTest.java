@@ -262,9 +262,9 @@ class HtmlReportTest {
     report = with(report, blocks, List.of("it is late"));
     assertThat(texts(parse(page(report)), "//section[@id='warnings']/ul/li"))
         .containsExactly(
-            "Perplexity exploded: 56.81, where the dense model has 5.680. Such a model is of no"
-                + " use; try a lower sparsity, another metric or another allocation.",
-            "70\u00a0% was asked for, 70.2\u00a0% was reached.",
+            "Perplexity exploded from 5.680 to 56.81: such a model is of no use; try a lower"
+                + " sparsity, another metric or another allocation",
+            "70.00 % was asked for, 70.20 % was reached",
             "It is late");
     PruneReport fine = ReportExamples.prune("m", 2, new Uniform(), Optional.of(56.79), Map.of());
     assertThat(all(parse(page(fine)), "//section[@id='warnings']")).isEmpty();
@@ -472,7 +472,7 @@ class HtmlReportTest {
     Document document = parse(page(broken()));
     assertThat(texts(document, "//dd[@class='number']")).contains("5.680 → to–", "–");
     assertThat(texts(document, "//section[@id='warnings']/ul/li"))
-        .contains("The pruned perplexity is not a finite number.");
+        .contains("The pruned perplexity is not a finite number");
     Document sweep = parse(page(brokenSweep()));
     assertThat(texts(sweep, "//section[@id='warnings']//li/ul/li"))
         .contains("wanda owl M=5 λ=0.08 at 70\u00a0%: no finite perplexity");
