@@ -1,6 +1,8 @@
 package ai.owl.allocation;
 
+import ai.owl.model.BlockLayout;
 import java.io.Serializable;
+import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
 
@@ -11,16 +13,29 @@ import java.util.TreeMap;
  * @param weights number of prunable weights
  * @param outliers for every threshold M asked for, how many weights are outliers; empty if nobody
  *     counted
+ * @param linears the block's linear layers, in the layout's order; empty if only the block as a
+ *     whole is known
  */
-public record LayerProfile(int block, long weights, SortedMap<Double, Long> outliers)
+public record LayerProfile(
+    int block, long weights, SortedMap<Double, Long> outliers, List<LinearProfile> linears)
     implements Serializable {
   public LayerProfile {
     outliers = new TreeMap<>(outliers);
+    linears = List.copyOf(linears);
   }
 
-  /** A profile of a block in which no outliers were counted. */
-  public static LayerProfile ofSize(int block, long weights) {
-    return new LayerProfile(block, weights, new TreeMap<>());
+  /** A profile of a block as a whole. */
+  public LayerProfile(int block, long weights, SortedMap<Double, Long> outliers) {
+    this(block, weights, outliers, List.of());
+  }
+
+  /** A profile of a block in which nothing was measured. */
+  public static LayerProfile ofShapes(BlockLayout block) {
+    return new LayerProfile(
+        block.index(),
+        block.prunableWeights(),
+        new TreeMap<>(),
+        block.linears().stream().map(LinearProfile::ofShape).toList());
   }
 
   /**

@@ -4,6 +4,7 @@ import ai.owl.calibration.BlockStatistics;
 import ai.owl.kernel.WeightedMagnitude;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.LinearLayer;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.SortedSet;
@@ -18,7 +19,8 @@ public final class OutlierRatio {
   private OutlierRatio() {}
 
   /**
-   * Counts the outliers of a block for several thresholds in one scan.
+   * Counts the outliers of a block, and of each of its linear layers against its own mean, for
+   * several thresholds in one scan.
    *
    * @param statistics of the block's inputs in the dense model
    * @param thresholds the values of M
@@ -26,27 +28,55 @@ public final class OutlierRatio {
   public static LayerProfile profile(
       DecoderBlock block, BlockStatistics statistics, SortedSet<Double> thresholds) {
     List<LinearLayer> linears = block.layout().linears();
+    double[] sums = new double[linears.size()];
     double sum = 0;
-    for (LinearLayer linear : linears) {
-      sum += WeightedMagnitude.sum(block.weight(linear), norms(statistics, linear));
+    for (int i = 0; i < sums.length; i++) {
+      sums[i] =
+          WeightedMagnitude.sum(block.weight(linears.get(i)), norms(statistics, linears.get(i)));
+      sum += sums[i];
     }
     long weights = block.layout().prunableWeights();
-    float mean = (float) (sum / weights);
-    float[] limits = new float[thresholds.size()];
-    int t = 0;
+    int count = thresholds.size();
+    long[] inBlock = new long[count];
+    List<LinearProfile> profiles = new ArrayList<>();
+    for (int i = 0; i < sums.length; i++) {
+      LinearLayer linear = linears.get(i);
+      // The same scan counts against the mean of the block and against the layer's own.
+      float[] limits = new float[2 * count];
+      limits(limits, 0, (float) (sum / weights), thresholds);
+      limits(limits, count, (float) (sums[i] / linear.weight().elements()), thresholds);
+      long[] counts = new long[2 * count];
+      WeightedMagnitude.countAbove(block.weight(linear), norms(statistics, linear), limits, counts);
+      for (int t = 0; t < count; t++) {
+        inBlock[t] += counts[t];
+      }
+      profiles.add(
+          new LinearProfile(
+              linear.name(),
+              linear.outFeatures(),
+              linear.inFeatures(),
+              sums[i],
+              byThreshold(thresholds, counts, count)));
+    }
+    return new LayerProfile(
+        block.layout().index(), weights, byThreshold(thresholds, inBlock, 0), profiles);
+  }
+
+  private static void limits(float[] limits, int at, float mean, SortedSet<Double> thresholds) {
+    int t = at;
     for (double threshold : thresholds) {
       limits[t++] = mean * (float) threshold;
     }
-    long[] counts = new long[limits.length];
-    for (LinearLayer linear : linears) {
-      WeightedMagnitude.countAbove(block.weight(linear), norms(statistics, linear), limits, counts);
-    }
+  }
+
+  private static SortedMap<Double, Long> byThreshold(
+      SortedSet<Double> thresholds, long[] counts, int from) {
     SortedMap<Double, Long> outliers = new TreeMap<>();
-    t = 0;
+    int t = from;
     for (double threshold : thresholds) {
       outliers.put(threshold, counts[t++]);
     }
-    return new LayerProfile(block.layout().index(), weights, outliers);
+    return outliers;
   }
 
   private static float[] norms(BlockStatistics statistics, LinearLayer linear) {

@@ -2,9 +2,12 @@ package ai.owl.allocation;
 
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * OWL's allocation (arXiv 2310.05175), as the published code computes it: with the outlier ratios
@@ -51,14 +54,28 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
   }
 
   @Override
-  public boolean needsOutlierRatios() {
-    return true;
+  public Map<String, Object> settings() {
+    Map<String, Object> settings = new LinkedHashMap<>();
+    settings.put("outlierThreshold", threshold);
+    settings.put("lambda", lambda);
+    return settings;
+  }
+
+  @Override
+  public Set<Evidence> needs() {
+    return Set.of(Evidence.OUTLIERS);
+  }
+
+  @Override
+  public Optional<Double> outlierThreshold() {
+    return Optional.of(threshold);
   }
 
   /**
    * A word ahead of a long pass: whatever the outliers, sparsities lie in [S − 2λ, S + 2λ]; only if
    * that leaves [0, 1) can {@link #allocate} refuse them.
    */
+  @Override
   public Optional<String> risk(double target) {
     double safe = Math.min(1 - target, target) / 2;
     return lambda > 0 && (target + 2 * lambda >= 1 || target - 2 * lambda < 0)
@@ -77,7 +94,6 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
   public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
     double[] ratios =
         profiles.stream().mapToDouble(profile -> profile.outlierRatio(threshold)).toArray();
-    List<Long> weights = profiles.stream().map(LayerProfile::weights).toList();
     double min = Double.POSITIVE_INFINITY;
     double max = Double.NEGATIVE_INFINITY;
     for (double ratio : ratios) {
@@ -92,10 +108,10 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
                   + min
                   + " %, at threshold "
                   + plain(threshold);
-      return new SparsityAllocation(
+      return SparsityAllocation.ofBlocks(
           target,
           Collections.nCopies(ratios.length, target),
-          weights,
+          profiles,
           List.of("OWL cannot tell the blocks apart (" + why + "): all get the target sparsity"));
     }
     // The published order of operations, so that bits agree.
@@ -124,7 +140,8 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
               high,
               target));
     }
-    SparsityAllocation allocation = new SparsityAllocation(target, sparsities, weights, warnings);
+    SparsityAllocation allocation =
+        SparsityAllocation.ofBlocks(target, sparsities, profiles, warnings);
     if (Math.abs(allocation.weightedMean() - target) > 1e-3) {
       warnings.add(
           String.format(
@@ -132,7 +149,7 @@ public record Owl(double threshold, double lambda) implements SparsityAllocator 
               "blocks differ in size: the plain mean of their sparsities is %s, but %.4f of all weights will go",
               target,
               allocation.weightedMean()));
-      return new SparsityAllocation(target, sparsities, weights, warnings);
+      return allocation.withWarnings(warnings);
     }
     return allocation;
   }

@@ -2,9 +2,13 @@ package ai.owl.allocation;
 
 import java.io.Serializable;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 
 /**
- * A rule that spreads a target sparsity over the blocks. The {@code permits} list is the catalogue.
+ * A rule that spreads a target sparsity over the blocks, or over their linear layers. The {@code
+ * permits} list is the catalogue.
  */
 public sealed interface SparsityAllocator extends Serializable permits Owl, Uniform {
   /** The name that the command line uses. */
@@ -15,11 +19,31 @@ public sealed interface SparsityAllocator extends Serializable permits Owl, Unif
     return name();
   }
 
-  /** Whether it looks at outlier ratios; if not, nobody needs to count them for it. */
-  boolean needsOutlierRatios();
+  /** The hyper-parameters by name, for reports, in a fixed order. */
+  default Map<String, Object> settings() {
+    return Map.of();
+  }
+
+  /** What has to be measured for it. */
+  Set<Evidence> needs();
+
+  /** Whether it looks at activations of the dense model; if not, nobody needs to gather them. */
+  default boolean needsActivations() {
+    return needs().stream().anyMatch(Evidence::isOfActivations);
+  }
+
+  /** The threshold M at which it looks at outliers, if it does. */
+  default Optional<Double> outlierThreshold() {
+    return Optional.empty();
+  }
+
+  /** A word ahead of a long pass, if it can be known already that the target may not be met. */
+  default Optional<String> risk(double target) {
+    return Optional.empty();
+  }
 
   /**
-   * The sparsities of the blocks.
+   * The sparsities.
    *
    * @param profiles one a block, in order
    * @param target share of weights to remove, in [0, 1)

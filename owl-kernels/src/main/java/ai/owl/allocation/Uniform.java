@@ -2,6 +2,7 @@ package ai.owl.allocation;
 
 import java.util.Collections;
 import java.util.List;
+import java.util.Set;
 
 /** The same sparsity for every block. */
 public record Uniform() implements SparsityAllocator {
@@ -11,16 +12,13 @@ public record Uniform() implements SparsityAllocator {
   }
 
   @Override
-  public boolean needsOutlierRatios() {
-    return false;
+  public Set<Evidence> needs() {
+    return Set.of();
   }
 
   @Override
   public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
-    return new SparsityAllocation(
-        target,
-        Collections.nCopies(profiles.size(), target),
-        profiles.stream().map(LayerProfile::weights).toList(),
-        List.of());
+    return SparsityAllocation.ofBlocks(
+        target, Collections.nCopies(profiles.size(), target), profiles, List.of());
   }
 }

@@ -8,7 +8,7 @@ import java.io.Serializable;
  * added to, and two of them merge into one. Floating-point sums depend on their order, so whoever
  * merges does it in the order of the slices, and the result is the same for any number of tasks.
  */
-public sealed interface ActivationStatistics extends Serializable permits ColumnNorms {
+public sealed interface ActivationStatistics extends Serializable permits ColumnNorms, Gram {
   /** Takes in the activations of one sequence, (tokens, in_features). */
   void add(Matrix x);
 }

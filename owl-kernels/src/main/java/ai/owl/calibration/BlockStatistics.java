@@ -12,7 +12,7 @@ import java.util.Set;
 /**
  * The {@link ColumnNorms} of the four inputs of one block, gathered by observing its forward pass.
  */
-public final class BlockStatistics implements ActivationObserver, Serializable {
+public final class BlockStatistics implements ActivationObserver, BlockEvidence, Serializable {
   private static final long serialVersionUID = 1;
 
   private final Map<LinearInput, ColumnNorms> inputs = new EnumMap<>(LinearInput.class);
@@ -36,7 +36,7 @@ public final class BlockStatistics implements ActivationObserver, Serializable {
     return inputs.keySet();
   }
 
-  /** The statistics at one input. */
+  @Override
   public ColumnNorms at(LinearInput input) {
     ColumnNorms norms = inputs.get(input);
     if (norms == null) {

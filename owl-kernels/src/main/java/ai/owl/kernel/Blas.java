@@ -3,13 +3,16 @@ package ai.owl.kernel;
 import static org.bytedeco.openblas.global.openblas.CblasNoTrans;
 import static org.bytedeco.openblas.global.openblas.CblasRowMajor;
 import static org.bytedeco.openblas.global.openblas.CblasTrans;
+import static org.bytedeco.openblas.global.openblas.CblasUpper;
 import static org.bytedeco.openblas.global.openblas.blas_get_num_threads;
 import static org.bytedeco.openblas.global.openblas.blas_set_num_threads;
 import static org.bytedeco.openblas.global.openblas.cblas_sgemm;
 import static org.bytedeco.openblas.global.openblas.cblas_sgemv;
+import static org.bytedeco.openblas.global.openblas.cblas_ssyrk;
 
 import ai.owl.tensor.Matrix;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.FloatPointer;
 import org.nd4j.linalg.factory.Nd4j;
@@ -22,6 +25,7 @@ import org.nd4j.linalg.factory.Nd4j;
 public final class Blas {
   private static final int TILE_ROWS = 512;
   private static final int TILE_COLS = 1024;
+  private static final int GRAM_TILE = 512;
   private static volatile int threads;
 
   static {
@@ -104,27 +108,89 @@ public final class Blas {
       int strideC) {
     int tilesDown = (m + TILE_ROWS - 1) / TILE_ROWS;
     int tiles = tilesDown * ((n + TILE_COLS - 1) / TILE_COLS);
+    forEachTile(
+        tiles,
+        tile -> {
+          int row = tile % tilesDown * TILE_ROWS;
+          int col = tile / tilesDown * TILE_COLS;
+          cblas_sgemm(
+              CblasRowMajor,
+              transposeA ? CblasTrans : CblasNoTrans,
+              transposeB ? CblasTrans : CblasNoTrans,
+              Math.min(TILE_ROWS, m - row),
+              Math.min(TILE_COLS, n - col),
+              k,
+              alpha,
+              a.getPointer(transposeA ? row : (long) row * strideA),
+              strideA,
+              b.getPointer(transposeB ? (long) col * strideB : col),
+              strideB,
+              beta,
+              c.getPointer((long) row * strideC + col),
+              strideC);
+        });
+  }
+
+  /**
+   * The Gram matrix of the columns of x, added up: {@code gram += xᵀ · x}, upper triangle only.
+   *
+   * @param x (tokens, features)
+   * @param gram (features, features); its strictly lower triangle is not touched, but for the tiles
+   *     on the diagonal
+   */
+  public static void addGram(Matrix x, Matrix gram) {
+    int n = x.cols();
+    int across = (n + GRAM_TILE - 1) / GRAM_TILE;
+    forEachTile(
+        across * (across + 1) / 2,
+        tile -> {
+          int last = (int) ((Math.sqrt(8.0 * tile + 1) - 1) / 2);
+          int first = tile - last * (last + 1) / 2;
+          int row = first * GRAM_TILE;
+          int col = last * GRAM_TILE;
+          int cols = Math.min(GRAM_TILE, n - col);
+          if (row == col) {
+            cblas_ssyrk(
+                CblasRowMajor,
+                CblasUpper,
+                CblasTrans,
+                cols,
+                (int) x.rows(),
+                1f,
+                x.pointer(0, col),
+                n,
+                1f,
+                gram.pointer(row, col),
+                n);
+            return;
+          }
+          cblas_sgemm(
+              CblasRowMajor,
+              CblasTrans,
+              CblasNoTrans,
+              GRAM_TILE,
+              cols,
+              (int) x.rows(),
+              1f,
+              x.pointer(0, row),
+              n,
+              x.pointer(0, col),
+              n,
+              1f,
+              gram.pointer(row, col),
+              n);
+        });
+  }
+
+  /**
+   * Spreads tiles, which are independent of each other, over as many threads as a product may use.
+   */
+  static void forEachTile(int tiles, IntConsumer work) {
     AtomicInteger next = new AtomicInteger();
     Runnable worker =
         () -> {
           for (int tile = next.getAndIncrement(); tile < tiles; tile = next.getAndIncrement()) {
-            int row = tile % tilesDown * TILE_ROWS;
-            int col = tile / tilesDown * TILE_COLS;
-            cblas_sgemm(
-                CblasRowMajor,
-                transposeA ? CblasTrans : CblasNoTrans,
-                transposeB ? CblasTrans : CblasNoTrans,
-                Math.min(TILE_ROWS, m - row),
-                Math.min(TILE_COLS, n - col),
-                k,
-                alpha,
-                a.getPointer(transposeA ? row : (long) row * strideA),
-                strideA,
-                b.getPointer(transposeB ? (long) col * strideB : col),
-                strideB,
-                beta,
-                c.getPointer((long) row * strideC + col),
-                strideC);
+            work.accept(tile);
           }
         };
     int workers = Math.min(threads, tiles);

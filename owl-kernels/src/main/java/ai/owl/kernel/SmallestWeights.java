@@ -17,31 +17,33 @@ public final class SmallestWeights {
   private SmallestWeights() {}
 
   /**
-   * In each row, zeroes the {@code count} weights with the smallest {@code |W_ij| · norm_j}; of
-   * equal scores the lower column goes first. The same weights a stable ascending sort of the row
-   * would put in front.
+   * In each row, zeroes the {@code count} weights with the smallest scores; of equal scores the
+   * lower column goes first. The same weights a stable ascending sort of the row would put in
+   * front.
    *
    * @param weight (out_features, in_features), changed
-   * @param norms (in_features)
    * @param count weights to remove from each row, at most in_features
    */
-  public static void zeroInRows(Matrix weight, float[] norms, int count) {
+  public static void zeroInRows(Matrix weight, WeightScores scores, int count) {
     if (count == 0) {
       return;
     }
-    RowChunks.forEach(weight, (chunk, from, to) -> zeroInRows(weight, norms, count, from, to));
+    RowChunks.forEach(weight, (chunk, from, to) -> zeroInRows(weight, scores, count, from, to));
   }
 
-  private static void zeroInRows(Matrix weight, float[] norms, int count, long from, long to) {
+  private static void zeroInRows(
+      Matrix weight, WeightScores scores, int count, long from, long to) {
     int cols = weight.cols();
     float[] row = new float[cols];
+    float[] scored = new float[cols];
     int[] keys = new int[cols];
     int[] scratch = new int[cols];
     int[] histogram = new int[TOP_BUCKETS];
     for (long r = from; r < to; r++) {
       weight.row(r, row);
+      scores.of(r, row, scored);
       for (int j = 0; j < cols; j++) {
-        keys[j] = Float.floatToRawIntBits(Math.abs(row[j]) * norms[j]);
+        keys[j] = Float.floatToRawIntBits(scored[j]);
       }
       int threshold = select(keys, cols, count - 1, scratch, histogram);
       int ties = count;
@@ -62,22 +64,64 @@ public final class SmallestWeights {
   }
 
   /**
-   * Zeroes every weight whose magnitude is at most the one with the given rank in the whole matrix,
-   * that one and all its equals included.
+   * In each row, zeroes the {@code count} weights with the smallest scores of every {@code group}
+   * neighbours; of equal scores the lower column goes first.
    *
-   * @param weight changed
-   * @param rank 0-based rank in the ascending order of |W|, below {@code weight.size()}
+   * @param weight (out_features, in_features), changed; in_features is a multiple of {@code group}
+   * @param count weights to remove from each group, at most {@code group}
    */
-  public static void zeroUpToRank(Matrix weight, long rank) {
-    int threshold = magnitudeBits(weight, rank);
+  public static void zeroInGroups(Matrix weight, WeightScores scores, int count, int group) {
+    if (count == 0) {
+      return;
+    }
     RowChunks.forEach(
         weight,
         (chunk, from, to) -> {
           float[] row = new float[weight.cols()];
+          float[] scored = new float[weight.cols()];
           for (long r = from; r < to; r++) {
             weight.row(r, row);
+            scores.of(r, row, scored);
+            for (int first = 0; first < row.length; first += group) {
+              zeroSmallest(row, scored, first, first + group, count);
+            }
+            weight.setRow(r, row);
+          }
+        });
+  }
+
+  /** A score among the smallest has fewer than {@code count} before it in stable order. */
+  private static void zeroSmallest(float[] row, float[] scores, int from, int to, int count) {
+    for (int j = from; j < to; j++) {
+      int before = 0;
+      for (int i = from; i < to; i++) {
+        before += scores[i] < scores[j] || scores[i] == scores[j] && i < j ? 1 : 0;
+      }
+      if (before < count) {
+        row[j] = 0f;
+      }
+    }
+  }
+
+  /**
+   * Zeroes every weight whose score is at most the one with the given rank in the whole matrix,
+   * that one and all its equals included.
+   *
+   * @param weight changed
+   * @param rank 0-based rank in the ascending order of the scores, below {@code weight.size()}
+   */
+  public static void zeroUpToRank(Matrix weight, WeightScores scores, long rank) {
+    float threshold = Float.intBitsToFloat(bitsAtRank(weight, scores, rank));
+    RowChunks.forEach(
+        weight,
+        (chunk, from, to) -> {
+          float[] row = new float[weight.cols()];
+          float[] scored = new float[weight.cols()];
+          for (long r = from; r < to; r++) {
+            weight.row(r, row);
+            scores.of(r, row, scored);
             for (int j = 0; j < row.length; j++) {
-              if (magnitude(row[j]) <= threshold) {
+              if (scored[j] <= threshold) {
                 row[j] = 0f;
               }
             }
@@ -86,17 +130,13 @@ public final class SmallestWeights {
         });
   }
 
-  private static int magnitude(float value) {
-    return Float.floatToRawIntBits(value) & 0x7fffffff;
-  }
-
   /**
-   * The bits of the magnitude with the given rank: a histogram of the upper half of the bits, then
-   * one of the lower half of those that share the upper. Memory does not depend on the matrix.
+   * The bits of the score with the given rank: a histogram of the upper half of the bits, then one
+   * of the lower half of those that share the upper. Memory does not depend on the matrix.
    */
-  private static int magnitudeBits(Matrix weight, long rank) {
+  private static int bitsAtRank(Matrix weight, WeightScores scores, long rank) {
     long[] upper = new long[1 << 31 - HALF_SHIFT];
-    addToHistogram(weight, upper, bits -> bits >>> HALF_SHIFT);
+    addToHistogram(weight, scores, upper, bits -> bits >>> HALF_SHIFT);
     long left = rank;
     int high = 0;
     while (left >= upper[high]) {
@@ -105,7 +145,10 @@ public final class SmallestWeights {
     int shared = high;
     long[] lower = new long[1 << HALF_SHIFT];
     addToHistogram(
-        weight, lower, bits -> bits >>> HALF_SHIFT == shared ? bits & (1 << HALF_SHIFT) - 1 : -1);
+        weight,
+        scores,
+        lower,
+        bits -> bits >>> HALF_SHIFT == shared ? bits & (1 << HALF_SHIFT) - 1 : -1);
     int low = 0;
     while (left >= lower[low]) {
       left -= lower[low++];
@@ -113,18 +156,26 @@ public final class SmallestWeights {
     return high << HALF_SHIFT | low;
   }
 
-  /** Counts the magnitudes of a matrix by bucket; those in bucket -1 are left out. */
-  private static void addToHistogram(Matrix weight, long[] histogram, IntUnaryOperator bucket) {
+  /** Counts the scores of a matrix by bucket; those in bucket -1 are left out. */
+  private static void addToHistogram(
+      Matrix weight, WeightScores scores, long[] histogram, IntUnaryOperator bucket) {
     float[] row = new float[weight.cols()];
+    float[] scored = new float[weight.cols()];
     for (long r = 0; r < weight.rows(); r++) {
       weight.row(r, row);
-      for (float value : row) {
-        int b = bucket.applyAsInt(magnitude(value));
+      scores.of(r, row, scored);
+      for (float score : scored) {
+        int b = bucket.applyAsInt(Float.floatToRawIntBits(score));
         if (b >= 0) {
           histogram[b]++;
         }
       }
     }
+  }
+
+  /** The key with the given rank; keys are not negative. */
+  static int select(int[] keys, int rank) {
+    return select(keys, keys.length, rank, new int[keys.length], new int[TOP_BUCKETS]);
   }
 
   /**

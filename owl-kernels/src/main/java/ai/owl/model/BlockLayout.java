@@ -2,7 +2,10 @@ package ai.owl.model;
 
 import ai.owl.checkpoint.TensorRef;
 import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * The addresses of everything one decoder block consists of: what a task needs to load, run, prune
@@ -29,6 +32,29 @@ public record BlockLayout(
   /** Number of prunable weights. */
   public long prunableWeights() {
     return linears.stream().mapToLong(linear -> linear.weight().elements()).sum();
+  }
+
+  /**
+   * The same block with the weights of its linear layers elsewhere.
+   *
+   * @param weights one a linear layer, of the same name, type and shape as the one it replaces
+   */
+  public BlockLayout withWeights(List<TensorRef> weights) {
+    Map<String, TensorRef> byName = new HashMap<>();
+    weights.forEach(weight -> byName.put(weight.name(), weight));
+    List<LinearLayer> moved = new ArrayList<>();
+    for (LinearLayer linear : linears) {
+      TensorRef weight = byName.get(linear.weight().name());
+      if (weight == null
+          || weight.type() != linear.weight().type()
+          || !weight.shape().equals(linear.weight().shape())) {
+        throw new IllegalStateException("No place of " + linear.weight().name() + " is known");
+      }
+      moved.add(new LinearLayer(linear.name(), linear.role(), weight, linear.bias()));
+    }
+    List<TensorRef> all = new ArrayList<>();
+    tensors.forEach(tensor -> all.add(byName.getOrDefault(tensor.name(), tensor)));
+    return new BlockLayout(index, moved, attentionNorm, mlpNorm, all);
   }
 
   /** Bytes of the block in storage. */

@@ -3,6 +3,7 @@ package ai.owl.pipeline;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.OutlierRatio;
 import ai.owl.allocation.SparsityAllocation;
+import ai.owl.calibration.BlockGrams;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
@@ -70,7 +71,9 @@ public final class LocalPipeline {
       List<List<PrunedLinear>> linears = new ArrayList<>();
       output.clear();
       clock.begin(PruneRun.PRUNE, model.blocks().size());
-      if (options.needsSequentialPass()) {
+      if (options.prunesOnTheWay()) {
+        passWithGrams(run, reader, allocation, output, receipts, linears);
+      } else if (options.needsSequentialPass()) {
         sequentialPass(run, reader, dense, allocation, output, receipts, linears);
       } else {
         for (BlockLayout layout : model.blocks()) {
@@ -81,7 +84,10 @@ public final class LocalPipeline {
                     : new BlockStatistics();
             linears.add(
                 BlockPruner.prune(
-                    block, options.pruner(), statistics, allocation.sparsity(layout.index())));
+                    block,
+                    options.pruner(),
+                    statistics,
+                    PruneRun.patterns(options, allocation, layout)));
             receipts.add(BlockShard.write(storage, output.blockShard(layout.index()), block));
           }
           clock.step("block " + layout.index());
@@ -123,9 +129,9 @@ public final class LocalPipeline {
           merged.requireFinite(layout.index());
           statistics.add(merged);
           profiles.add(
-              run.options().allocator().needsOutlierRatios()
+              run.options().allocator().needsActivations()
                   ? OutlierRatio.profile(block, merged, run.thresholds())
-                  : LayerProfile.ofSize(layout.index(), layout.prunableWeights()));
+                  : LayerProfile.ofShapes(layout));
         }
         run.clock().step("block " + layout.index());
       }
@@ -166,18 +172,84 @@ public final class LocalPipeline {
             merged.requireFinite(index);
           }
           linears.add(
-              BlockPruner.prune(block, run.options().pruner(), merged, allocation.sparsity(index)));
+              BlockPruner.prune(
+                  block,
+                  run.options().pruner(),
+                  merged,
+                  PruneRun.patterns(run.options(), allocation, layout)));
           receipts.add(BlockShard.write(storage, output.blockShard(index), block));
           if (!run.isLast(layout)) {
-            for (Matrix states : hidden) {
-              block.advance(states, buffers, ActivationObserver.NONE);
-            }
+            advance(block, hidden, buffers);
           }
         }
         run.clock().step("block " + index);
       }
     } finally {
       hidden.forEach(Matrix::close);
+    }
+  }
+
+  /**
+   * Block by block: observe the dense block, prune it with what was seen, and run the sequences
+   * through what the propagation says: the pruned block, or the dense one.
+   */
+  private void passWithGrams(
+      PruneRun run,
+      TensorReader reader,
+      SparsityAllocation allocation,
+      OutputCheckpoint output,
+      List<ShardReceipt> receipts,
+      List<List<PrunedLinear>> linears)
+      throws IOException {
+    PruneOptions options = run.options();
+    ModelLayout model = run.model();
+    boolean sequential = options.propagation() == Propagation.SEQUENTIAL;
+    List<Matrix> hidden = TokenEmbedding.embed(model, run.calibration().sequences(), reader);
+    try (ForwardBuffers buffers = new ForwardBuffers(model.config())) {
+      for (BlockLayout layout : model.blocks()) {
+        try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader);
+            BlockGrams grams = observe(block, hidden, buffers)) {
+          if (!sequential && !run.isLast(layout)) {
+            advance(block, hidden, buffers);
+          }
+          linears.add(
+              BlockPruner.prune(
+                  block, options.pruner(), grams, PruneRun.patterns(options, allocation, layout)));
+          receipts.add(BlockShard.write(storage, output.blockShard(layout.index()), block));
+          if (sequential && !run.isLast(layout)) {
+            advance(block, hidden, buffers);
+          }
+        }
+        run.clock().step("block " + layout.index());
+      }
+    } finally {
+      hidden.forEach(Matrix::close);
+    }
+  }
+
+  private static BlockGrams observe(
+      DecoderBlock block, List<Matrix> hidden, ForwardBuffers buffers) {
+    BlockGrams merged = new BlockGrams();
+    try {
+      for (int first = 0; first < hidden.size(); first += BlockGrams.GROUP) {
+        int last = Math.min(hidden.size(), first + BlockGrams.GROUP);
+        try (BlockGrams group = new BlockGrams()) {
+          for (Matrix states : hidden.subList(first, last)) {
+            block.observe(states, buffers, group);
+          }
+          merged.merge(group);
+        }
+      }
+      return merged;
+    } catch (RuntimeException | Error e) {
+      merged.close();
+      throw e;
+    }
+  }
+
+  private static void advance(DecoderBlock block, List<Matrix> hidden, ForwardBuffers buffers) {
+    for (Matrix states : hidden) {
+      block.advance(states, buffers, ActivationObserver.NONE);
     }
   }
 

@@ -1,11 +1,9 @@
 package ai.owl.pipeline;
 
 import ai.owl.checkpoint.Checkpoint;
-import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
-import ai.owl.checkpoint.TensorReader;
-import ai.owl.checkpoint.TensorRef;
+import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -45,6 +43,9 @@ public final class OutputCheckpoint {
   private static final Pattern UNFINISHED = Pattern.compile("\\.model.*\\.safetensors\\..*\\.part");
 
   private static final String MARK = ".started";
+
+  /** Folder of what is written on the way: linear layers whose block is not whole yet. */
+  private static final String PARTS = "parts";
 
   /** What would be taken for the new model's if the new model has none of its own. */
   private static final Set<String> SIDECARS =
@@ -134,7 +135,7 @@ public final class OutputCheckpoint {
       throw refusedAsInput(output);
     }
     for (String name : storage.list(workFolder(output))) {
-      if (name.endsWith(MARK)) {
+      if (name.endsWith(MARK) || name.equals(PARTS)) {
         storage.delete(Storage.resolve(workFolder(output), name));
       }
     }
@@ -161,7 +162,7 @@ public final class OutputCheckpoint {
     }
     for (String name : storage.list(workFolder(folder))) {
       String location = Storage.resolve(workFolder(folder), name);
-      if (!location.equals(mark)) {
+      if (!location.equals(mark) && !name.equals(PARTS)) {
         storage.delete(location);
       }
     }
@@ -204,6 +205,15 @@ public final class OutputCheckpoint {
     return location.replaceFirst("^file:(//)?", "").replaceAll("/+$", "");
   }
 
+  /** A place for the pruned weights of one linear layer until its block's shard is written. */
+  public OutputShard part(LinearLayer linear) {
+    return new OutputShard(Storage.resolve(parts(), linear.name() + ".safetensors"), mark);
+  }
+
+  private String parts() {
+    return Storage.resolve(workFolder(folder), PARTS);
+  }
+
   /** The shard of a block. */
   public OutputShard blockShard(int block) {
     return shard(block + 1);
@@ -220,24 +230,12 @@ public final class OutputCheckpoint {
 
   /** Copies the tensors that belong to no block into a shard of their own, byte for byte. */
   public ShardReceipt writeOutside() throws IOException {
-    return writeOutside(storage, outsideShard(), model.outside());
+    return outsideShard().copy(storage, model.outside());
   }
 
   /** The shard with everything outside of the blocks. */
   public OutputShard outsideShard() {
     return shard(0);
-  }
-
-  /** Like {@link #writeOutside()}, for a task on another machine. */
-  public static ShardReceipt writeOutside(
-      Storage storage, OutputShard shard, List<TensorRef> tensors) throws IOException {
-    try (TensorReader reader = new TensorReader(storage)) {
-      List<SafetensorsWriter.Entry> entries = new ArrayList<>();
-      for (TensorRef tensor : tensors) {
-        entries.add(SafetensorsWriter.Entry.copy(tensor, reader));
-      }
-      return shard.write(storage, entries);
-    }
   }
 
   /**
@@ -283,6 +281,7 @@ public final class OutputCheckpoint {
     storage.writeAll(
         Storage.resolve(folder, INDEX),
         (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)); // the commit
+    storage.delete(parts());
     storage.delete(mark);
   }
 
@@ -323,6 +322,7 @@ public final class OutputCheckpoint {
       }
       // The mark first: what tasks that are still at work write is not published from here on.
       storage.delete(mark);
+      storage.delete(parts());
       if (cleared) {
         for (int shard = 0; shard <= model.blocks().size(); shard++) {
           storage.delete(Storage.resolve(folder, shardName(shard)));

@@ -1,11 +1,17 @@
 package ai.owl.pipeline;
 
+import ai.owl.checkpoint.SafetensorsFile;
 import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorReader;
+import ai.owl.checkpoint.TensorRef;
+import ai.owl.model.LinearLayer;
+import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.io.Serializable;
 import java.nio.file.FileSystemException;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -17,6 +23,29 @@ import java.util.List;
  *     publish anything any more.
  */
 public record OutputShard(String location, String mark) implements Serializable {
+  /** Copies tensors byte for byte into the shard, wherever they stand now. */
+  public ShardReceipt copy(Storage storage, List<TensorRef> tensors) throws IOException {
+    try (TensorReader reader = new TensorReader(storage)) {
+      List<SafetensorsWriter.Entry> entries = new ArrayList<>();
+      for (TensorRef tensor : tensors) {
+        entries.add(SafetensorsWriter.Entry.copy(tensor, reader));
+      }
+      return write(storage, entries);
+    }
+  }
+
+  /**
+   * Writes the weights of a linear layer, in the type that they have in the input.
+   *
+   * @return where they stand now
+   */
+  public TensorRef writeWeights(Storage storage, LinearLayer linear, Matrix weights)
+      throws IOException {
+    TensorRef before = linear.weight();
+    write(storage, List.of(SafetensorsWriter.Entry.of(before.name(), before.type(), weights)));
+    return SafetensorsFile.open(storage, location).tensors().get(0);
+  }
+
   /** Writes the shard; it appears whole, or not at all. */
   ShardReceipt write(Storage storage, List<SafetensorsWriter.Entry> entries) throws IOException {
     return SafetensorsWriter.write(

@@ -1,7 +1,6 @@
 package ai.owl.pipeline;
 
 import ai.owl.allocation.LayerProfile;
-import ai.owl.allocation.Owl;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.ModelLayout;
@@ -78,8 +77,10 @@ public record PruneReport(
       SparsityAllocation allocation,
       List<List<PrunedLinear>> linears) {
     List<Block> blocks = new ArrayList<>();
+    List<String> warnings = new ArrayList<>(allocation.warnings());
     for (int i = 0; i < linears.size(); i++) {
       blocks.add(new Block(profiles.get(i), allocation.sparsity(i), linears.get(i)));
+      linears.get(i).forEach(linear -> warnings.addAll(linear.notes()));
     }
     return new PruneReport(
         options,
@@ -91,7 +92,7 @@ public record PruneReport(
         Optional.empty(),
         Optional.empty(),
         Map.of(),
-        allocation.warnings());
+        warnings);
   }
 
   PruneReport with(
@@ -130,10 +131,11 @@ public record PruneReport(
    * none.
    */
   public Optional<Double> outlierRatio(Block block) {
-    return options.allocator() instanceof Owl owl
-            && block.profile().outliers().containsKey(owl.threshold())
-        ? Optional.of(block.profile().outlierRatio(owl.threshold()))
-        : Optional.empty();
+    return options
+        .allocator()
+        .outlierThreshold()
+        .filter(threshold -> block.profile().outliers().containsKey(threshold))
+        .map(threshold -> block.profile().outlierRatio(threshold));
   }
 
   /**
@@ -211,6 +213,7 @@ public record PruneReport(
             .addObject()
             .put("name", linear.name())
             .put("weights", linear.weights())
+            .put("sparsity", linear.sparsity())
             .put("removed", linear.zeros())
             .put("reached", (double) linear.zeros() / linear.weights());
       }

@@ -1,7 +1,6 @@
 package ai.owl.pipeline;
 
 import ai.owl.allocation.LayerProfile;
-import ai.owl.allocation.Owl;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
@@ -9,8 +8,10 @@ import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.BlockLayout;
+import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.pruning.SparsityPattern;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -94,9 +95,8 @@ public final class PruneRun {
       lengthWarning(calibration.get(), run.model).ifPresent(run.clock::warn);
     }
     evaluation.ifPresent(windows -> requireUsable(windows, run.model, "evaluation"));
-    if (options.allocator() instanceof Owl owl) {
-      owl.risk(options.sparsity()).ifPresent(run.clock::warn);
-    }
+    run.requireFitting(options.pattern());
+    options.allocator().risk(options.sparsity()).ifPresent(run.clock::warn);
     return run;
   }
 
@@ -153,9 +153,7 @@ public final class PruneRun {
   /** The thresholds M to count outliers at. */
   public SortedSet<Double> thresholds() {
     SortedSet<Double> thresholds = new TreeSet<>(USUAL_THRESHOLDS);
-    if (options.allocator() instanceof Owl owl) {
-      thresholds.add(owl.threshold());
-    }
+    options.allocator().outlierThreshold().ifPresent(thresholds::add);
     return thresholds;
   }
 
@@ -163,7 +161,7 @@ public final class PruneRun {
   public List<LayerProfile> profilesWithoutOutliers() {
     List<LayerProfile> profiles = new ArrayList<>();
     for (BlockLayout block : model.blocks()) {
-      profiles.add(LayerProfile.ofSize(block.index(), block.prunableWeights()));
+      profiles.add(LayerProfile.ofShapes(block));
     }
     return profiles;
   }
@@ -176,9 +174,46 @@ public final class PruneRun {
   /** The global decision. */
   public SparsityAllocation allocate(List<LayerProfile> profiles) {
     clock.begin(ALLOCATE, 1);
-    SparsityAllocation allocation = options.allocator().allocate(profiles, options.sparsity());
+    SparsityAllocation allocation = allocate(options, profiles);
     allocation.warnings().forEach(clock::warn);
     return allocation;
+  }
+
+  /** The allocation that some options ask for, in the units of their pattern. */
+  static SparsityAllocation allocate(PruneOptions options, List<LayerProfile> profiles) {
+    SparsityAllocation allocation = options.allocator().allocate(profiles, options.sparsity());
+    return options.pattern() instanceof SparsityPattern.NofM nm
+        ? allocation.inUnitsOf(nm.of(), options.rounding())
+        : allocation;
+  }
+
+  /** What each linear layer of a block is to be pruned to, in the layout's order. */
+  public static List<SparsityPattern> patterns(
+      PruneOptions options, SparsityAllocation allocation, BlockLayout block) {
+    List<SparsityPattern> patterns = new ArrayList<>();
+    for (int i = 0; i < block.linears().size(); i++) {
+      patterns.add(options.pattern().at(allocation.sparsity(block.index(), i)));
+    }
+    return patterns;
+  }
+
+  /** Groups of M columns must fill every row. */
+  private void requireFitting(SparsityPattern pattern) {
+    if (pattern instanceof SparsityPattern.NofM nm) {
+      for (LinearLayer linear : model.blocks().get(0).linears()) {
+        if (linear.inFeatures() % nm.of() != 0) {
+          throw new IllegalArgumentException(
+              "Cannot prune "
+                  + linear.name()
+                  + " to --pattern "
+                  + nm.label()
+                  + ": its "
+                  + linear.inFeatures()
+                  + " columns are no multiple of "
+                  + nm.of());
+        }
+      }
+    }
   }
 
   /** The report of a run whose checkpoint is written. */
@@ -253,10 +288,11 @@ public final class PruneRun {
         String.join(
             "\n",
             inputDigest,
-            Double.toString(options.sparsity()),
+            options.pattern().toString(),
             options.pruner().toString(),
             options.allocator().toString(),
-            options.needsSequentialPass() ? "sequential" : "dense",
+            options.pattern() instanceof SparsityPattern.NofM ? options.rounding().toString() : "",
+            options.pruner().needsStatistics() ? options.propagation().label() : "",
             options.needsCalibration() ? calibration().digest() : "");
     try {
       byte[] digest =

@@ -1,7 +1,9 @@
 package ai.owl.pipeline;
 
+import ai.owl.allocation.Rounding;
 import ai.owl.allocation.SparsityAllocator;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.SparsityPattern;
 import java.io.Serializable;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -17,20 +19,17 @@ import java.util.Set;
 public record SweepOptions(
     String model,
     String output,
-    List<Double> sparsities,
+    List<SparsityPattern> patterns,
     List<Pruner> pruners,
     List<SparsityAllocator> allocators,
     List<Propagation> propagations)
     implements Serializable {
   public SweepOptions {
-    sparsities = List.copyOf(sparsities);
+    patterns = List.copyOf(patterns);
     pruners = List.copyOf(pruners);
     allocators = List.copyOf(allocators);
     propagations = List.copyOf(propagations);
-    if (sparsities.isEmpty()
-        || pruners.isEmpty()
-        || allocators.isEmpty()
-        || propagations.isEmpty()) {
+    if (patterns.isEmpty() || pruners.isEmpty() || allocators.isEmpty() || propagations.isEmpty()) {
       throw new IllegalArgumentException(
           "Cannot sweep an empty grid: give at least one --sparsity, --metric, --allocation and"
               + " --propagation, and for owl one --outlier-threshold and one --lambda");
@@ -40,12 +39,21 @@ public record SweepOptions(
   /** The ways, in the order of the lists, the sparsity changing slowest. */
   public List<PruneOptions> ways() {
     Set<PruneOptions> ways = new LinkedHashSet<>();
-    for (double sparsity : sparsities) {
+    for (SparsityPattern pattern : patterns) {
       for (Pruner pruner : pruners) {
         for (SparsityAllocator allocator : allocators) {
           for (Propagation propagation : propagations) {
             Propagation matters = pruner.needsStatistics() ? propagation : Propagation.SEQUENTIAL;
-            ways.add(new PruneOptions(model, output, sparsity, pruner, allocator, matters, false));
+            ways.add(
+                new PruneOptions(
+                    model,
+                    output,
+                    pattern,
+                    pruner,
+                    allocator,
+                    Rounding.MEAN_PRESERVING,
+                    matters,
+                    false));
           }
         }
       }

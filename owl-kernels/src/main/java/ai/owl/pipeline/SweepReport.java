@@ -2,6 +2,7 @@ package ai.owl.pipeline;
 
 import ai.owl.evaluation.Perplexity;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.SparsityPattern;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -46,7 +47,10 @@ public record SweepReport(
     /** What the row is called in tables, such as {@code wanda owl M=5 λ=0.08}. */
     public String label() {
       Pruner pruner = options.pruner();
-      String label = pruner.name() + " " + options.allocator().label();
+      String label = pruner.label() + " " + options.allocator().label();
+      if (!(options.pattern() instanceof SparsityPattern.Unstructured)) {
+        label += " " + options.pattern().label();
+      }
       return pruner.needsStatistics() ? label + " " + options.propagation().label() : label;
     }
   }

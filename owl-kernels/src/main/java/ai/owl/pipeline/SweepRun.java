@@ -1,7 +1,6 @@
 package ai.owl.pipeline;
 
 import ai.owl.allocation.LayerProfile;
-import ai.owl.allocation.Owl;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
@@ -9,6 +8,7 @@ import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.BlockLayout;
+import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -149,9 +149,7 @@ public final class SweepRun {
   public SortedSet<Double> thresholds() {
     SortedSet<Double> thresholds = new TreeSet<>();
     for (PruneOptions way : open()) {
-      if (way.allocator() instanceof Owl owl) {
-        thresholds.add(owl.threshold());
-      }
+      way.allocator().outlierThreshold().ifPresent(thresholds::add);
     }
     return thresholds;
   }
@@ -159,7 +157,7 @@ public final class SweepRun {
   public List<LayerProfile> profilesWithoutOutliers() {
     List<LayerProfile> profiles = new ArrayList<>();
     for (BlockLayout block : model.blocks()) {
-      profiles.add(LayerProfile.ofSize(block.index(), block.prunableWeights()));
+      profiles.add(LayerProfile.ofShapes(block));
     }
     return profiles;
   }
@@ -178,7 +176,7 @@ public final class SweepRun {
   /** An allocation, or a warning that this way does not exist and no row. */
   public Optional<SparsityAllocation> allocate(PruneOptions way, List<LayerProfile> profiles) {
     try {
-      return Optional.of(way.allocator().allocate(profiles, way.sparsity()));
+      return Optional.of(PruneRun.allocate(way, profiles));
     } catch (IllegalArgumentException impossible) {
       warn("left out: " + impossible.getMessage());
       rows.remove(way);
@@ -195,7 +193,7 @@ public final class SweepRun {
   public void leaveOut(PruneOptions way, MalformedCheckpointException why) {
     warn(
         "left out: "
-            + way.pruner().name()
+            + way.pruner().label()
             + " "
             + way.allocator().label()
             + " at "
@@ -203,6 +201,34 @@ public final class SweepRun {
             + ": "
             + why.getMessage());
     rows.remove(way);
+  }
+
+  /** Where pruned weights lie while a way is measured; gone when it is closed. */
+  public final class Parts implements AutoCloseable {
+    private final String folder;
+    private final String mark;
+
+    private Parts(PruneOptions way) throws IOException {
+      folder = Storage.resolve(options.output(), "_owl/parts/" + fingerprint(way.toString()));
+      mark = Storage.resolve(folder, "started");
+      storage.writeAll(mark, new byte[0]);
+    }
+
+    /** The place of a linear layer's weights. */
+    public OutputShard place(LinearLayer linear) {
+      return new OutputShard(Storage.resolve(folder, linear.name() + ".safetensors"), mark);
+    }
+
+    @Override
+    public void close() throws IOException {
+      storage.delete(mark); // first: from here on nothing is published any more
+      storage.delete(folder);
+    }
+  }
+
+  /** Room for the weights that a way leaves on its way. */
+  public Parts parts(PruneOptions way) throws IOException {
+    return new Parts(way);
   }
 
   /** Keeps a row. */

@@ -1,25 +1,27 @@
 package ai.owl.pruning;
 
-import ai.owl.kernel.SmallestWeights;
+import ai.owl.kernel.WeightScores;
 import ai.owl.tensor.Matrix;
 
-/**
- * Wanda (arXiv 2306.11695): in every row, removes the {@code floor(in_features · sparsity)} weights
- * with the smallest {@code |W_ij| · ‖x_j‖₂}, ties by the lower column.
- */
-public record Wanda() implements Pruner {
+/** Wanda (arXiv 2306.11695): {@code |W_ij| · ‖x_j‖₂}, compared within each output row. */
+public record Wanda() implements PruningMetric {
   @Override
   public String name() {
     return "wanda";
   }
 
   @Override
-  public boolean needsStatistics() {
+  public boolean needsNorms() {
     return true;
   }
 
   @Override
-  public void prune(Matrix weight, float[] norms, double sparsity) {
-    SmallestWeights.zeroInRows(weight, norms, (int) (weight.cols() * sparsity));
+  public ComparisonGroup publishedGroup() {
+    return ComparisonGroup.ROW;
+  }
+
+  @Override
+  public WeightScores scores(Matrix weight, float[] norms) {
+    return WeightScores.weighted(norms);
   }
 }

@@ -26,6 +26,7 @@ import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.Wanda;
 import ai.owl.tensor.Matrix;
@@ -220,7 +221,10 @@ class OracleTest {
   private static PruneOptions options(
       String model, String output, String variant, JsonNode expected) {
     String[] words = variant.split("-");
-    Pruner pruner = words[0].equals("wanda") ? new Wanda() : new Magnitude();
+    Pruner pruner =
+        words[0].equals("wanda")
+            ? new MetricPruner(new Wanda())
+            : new MetricPruner(new Magnitude());
     SparsityAllocator allocator =
         words[1].equals("owl")
             ? new Owl(

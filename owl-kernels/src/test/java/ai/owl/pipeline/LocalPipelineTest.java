@@ -23,6 +23,7 @@ import ai.owl.model.SampleModel;
 import ai.owl.oracle.Fixture;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -44,7 +45,7 @@ class LocalPipelineTest {
   private static final PruneOptions OPTIONS =
       PruneOptions.defaults("model", "out").withSparsity(0.6).withAllocator(new Owl(2, 0.1));
   private static final PruneOptions DATA_FREE =
-      OPTIONS.withPruner(new Magnitude()).withAllocator(new Uniform());
+      OPTIONS.withPruner(new MetricPruner(new Magnitude())).withAllocator(new Uniform());
   private static final Optional<TokenSequences> NONE = Optional.empty();
 
   private final MemoryStorage storage = new MemoryStorage();
@@ -357,7 +358,7 @@ class LocalPipelineTest {
             "Cannot prune with metric wanda and allocation owl without calibration data: give"
                 + " --calibration");
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> prune(OPTIONS.withPruner(new Magnitude()), NONE, NONE))
+        .isThrownBy(() -> prune(OPTIONS.withPruner(new MetricPruner(new Magnitude())), NONE, NONE))
         .withMessageContaining("metric magnitude and allocation owl without calibration");
     assertThat(storage.list("out")).isEmpty();
   }

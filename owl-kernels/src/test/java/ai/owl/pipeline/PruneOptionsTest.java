@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import ai.owl.allocation.Owl;
 import ai.owl.allocation.Uniform;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Wanda;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
@@ -23,13 +24,20 @@ class PruneOptionsTest {
     assertThat(DEFAULTS)
         .isEqualTo(
             new PruneOptions(
-                "in", "out", 0.7, new Wanda(), new Owl(5, 0.08), Propagation.SEQUENTIAL, false));
+                "in",
+                "out",
+                0.7,
+                new MetricPruner(new Wanda()),
+                new Owl(5, 0.08),
+                Propagation.SEQUENTIAL,
+                false));
   }
 
   @Test
   void changesOneThingAtATime() {
     assertThat(DEFAULTS.withSparsity(0.5).sparsity()).isEqualTo(0.5);
-    assertThat(DEFAULTS.withPruner(new Magnitude()).pruner()).isEqualTo(new Magnitude());
+    assertThat(DEFAULTS.withPruner(new MetricPruner(new Magnitude())).pruner())
+        .isEqualTo(new MetricPruner(new Magnitude()));
     assertThat(DEFAULTS.withAllocator(new Uniform()).allocator()).isEqualTo(new Uniform());
     assertThat(DEFAULTS.withPropagation(Propagation.DENSE).propagation())
         .isEqualTo(Propagation.DENSE);
@@ -38,14 +46,20 @@ class PruneOptionsTest {
     assertThat(
             DEFAULTS
                 .withSparsity(0.5)
-                .withPruner(new Magnitude())
+                .withPruner(new MetricPruner(new Magnitude()))
                 .withAllocator(new Uniform())
                 .withPropagation(Propagation.DENSE)
                 .withOutput("other")
                 .withOverwrite(true))
         .isEqualTo(
             new PruneOptions(
-                "in", "other", 0.5, new Magnitude(), new Uniform(), Propagation.DENSE, true));
+                "in",
+                "other",
+                0.5,
+                new MetricPruner(new Magnitude()),
+                new Uniform(),
+                Propagation.DENSE,
+                true));
   }
 
   @ParameterizedTest
@@ -76,10 +90,10 @@ class PruneOptionsTest {
     PruneOptions uniform = DEFAULTS.withAllocator(new Uniform());
     assertPasses(uniform, false, true);
     assertPasses(uniform.withPropagation(Propagation.DENSE), true, false);
-    PruneOptions magnitude = DEFAULTS.withPruner(new Magnitude());
+    PruneOptions magnitude = DEFAULTS.withPruner(new MetricPruner(new Magnitude()));
     assertPasses(magnitude, true, false);
     assertPasses(magnitude.withPropagation(Propagation.DENSE), true, false);
-    PruneOptions neither = uniform.withPruner(new Magnitude());
+    PruneOptions neither = uniform.withPruner(new MetricPruner(new Magnitude()));
     assertPasses(neither, false, false);
     assertPasses(neither.withPropagation(Propagation.DENSE), false, false);
   }

@@ -14,7 +14,9 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.SparseGpt;
 import ai.owl.pruning.Wanda;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
@@ -181,7 +183,9 @@ final class DemoCommand implements Callable<Integer> {
 
   private List<PruneOptions> ways() {
     List<PruneOptions> ways = new ArrayList<>();
-    for (Pruner pruner : List.of(new Magnitude(), new Wanda())) {
+    for (Pruner pruner :
+        List.of(
+            new MetricPruner(new Magnitude()), new MetricPruner(new Wanda()), new SparseGpt())) {
       for (SparsityAllocator allocator :
           List.of(new Uniform(), new Owl(outlierThreshold, lambda))) {
         ways.add(

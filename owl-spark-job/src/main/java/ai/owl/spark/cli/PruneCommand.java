@@ -13,7 +13,10 @@ import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.Ria;
+import ai.owl.pruning.SparseGpt;
 import ai.owl.pruning.Wanda;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
@@ -41,8 +44,10 @@ import picocli.CommandLine.Option;
 final class PruneCommand implements Callable<Integer> {
   /** The metrics that weights can be chosen by. */
   enum Metric {
-    WANDA(new Wanda()),
-    MAGNITUDE(new Magnitude());
+    WANDA(new MetricPruner(new Wanda())),
+    SPARSEGPT(new SparseGpt()),
+    MAGNITUDE(new MetricPruner(new Magnitude())),
+    RIA(new MetricPruner(new Ria()));
 
     private final Pruner pruner;
 

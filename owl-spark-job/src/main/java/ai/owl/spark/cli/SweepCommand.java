@@ -12,6 +12,7 @@ import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.SweepOptions;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.SparsityPattern;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.ReportTable;
@@ -142,7 +143,7 @@ final class SweepCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     SweepOptions options =
-        new SweepOptions(model, output, sparsities, pruners(), allocators(), propagations);
+        new SweepOptions(model, output, patterns(), pruners(), allocators(), propagations);
     options.ways(); // refuses what is out of range before anything is read
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("sweep")) {
@@ -174,6 +175,10 @@ final class SweepCommand implements Callable<Integer> {
       System.out.println("written to " + output + ", report: " + html);
       return Main.DONE;
     }
+  }
+
+  private List<SparsityPattern> patterns() {
+    return sparsities.stream().<SparsityPattern>map(SparsityPattern.Unstructured::new).toList();
   }
 
   private List<Pruner> pruners() {

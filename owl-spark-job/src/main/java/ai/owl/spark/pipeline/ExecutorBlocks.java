@@ -42,8 +42,15 @@ final class ExecutorBlocks {
 
   /**
    * @param run one pipeline run; blocks of different runs never mix
+   * @param weights where the block's weights stand: the input, or what was solved of it
+   * @param pruned whether they were pruned since they were read
    */
-  private record Key(String run, int block, boolean pruned) {}
+  private record Key(String run, int block, String weights, boolean pruned) {
+    static Key of(Source source, BlockLayout layout, boolean pruned) {
+      String weights = layout.linears().get(0).weight().file();
+      return new Key(source.run(), layout.index(), weights, pruned);
+    }
+  }
 
   private static final class Entry {
     final CompletableFuture<DecoderBlock> block = new CompletableFuture<>();
@@ -82,7 +89,7 @@ final class ExecutorBlocks {
 
   /** The dense block, from memory or from storage. */
   static Lease dense(Source source, BlockLayout layout) {
-    Key key = new Key(source.run(), layout.index(), false);
+    Key key = Key.of(source, layout, false);
     Entry entry;
     synchronized (ENTRIES) {
       entry = ENTRIES.get(key);
@@ -98,7 +105,7 @@ final class ExecutorBlocks {
   /** Begins to read a dense block that will be asked for soon. */
   static void prefetch(Source source, BlockLayout layout) {
     synchronized (ENTRIES) {
-      if (ENTRIES.containsKey(new Key(source.run(), layout.index(), false))) {
+      if (ENTRIES.containsKey(Key.of(source, layout, false))) {
         return;
       }
     }
@@ -123,7 +130,7 @@ final class ExecutorBlocks {
    */
   static Lease pruned(Source source, PrunedBlock task) {
     BlockLayout layout = task.layout();
-    Key key = new Key(source.run(), layout.index(), true);
+    Key key = Key.of(source, layout, true);
     Entry entry;
     Optional<DecoderBlock> dense = Optional.empty();
     synchronized (ENTRIES) {
@@ -131,7 +138,7 @@ final class ExecutorBlocks {
       if (entry != null) {
         return hold(entry);
       }
-      Key denseKey = new Key(source.run(), layout.index(), false);
+      Key denseKey = Key.of(source, layout, false);
       Entry unused = ENTRIES.get(denseKey);
       if (unused != null && unused.holders == 0 && isLoaded(unused)) {
         ENTRIES.remove(denseKey);
@@ -146,7 +153,7 @@ final class ExecutorBlocks {
         () -> {
           DecoderBlock block = inMemory.isPresent() ? inMemory.get() : read(source, layout);
           try {
-            BlockPruner.prune(block, task.pruner(), task.statistics(), task.sparsity());
+            BlockPruner.prune(block, task.pruner(), task.statistics(), task.patterns());
             return block;
           } catch (RuntimeException | Error e) {
             block.close();

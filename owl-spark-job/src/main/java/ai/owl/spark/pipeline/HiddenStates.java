@@ -3,6 +3,7 @@ package ai.owl.spark.pipeline;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.model.BlockLayout;
 import ai.owl.model.LanguageModelHead;
 import ai.owl.model.ModelLayout;
 import ai.owl.model.TokenEmbedding;
@@ -15,8 +16,10 @@ import java.util.List;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.storage.StorageLevel;
+import scala.Tuple2;
 
 /**
  * The hidden states of all slices, between two blocks. They live on the executors, in memory or on
@@ -42,21 +45,30 @@ final class HiddenStates implements AutoCloseable {
   /** What the tasks that embed or score need. */
   record ModelWork(ExecutorBlocks.Source source, ModelLayout model) implements Serializable {}
 
-  /** The states that enter the first block. Nothing runs before the first step. */
+  /**
+   * The states that enter the first block. Nothing runs before the first step.
+   *
+   * @param group so many consecutive sequences are always in the same task
+   */
   static HiddenStates embed(
       JavaSparkContext spark,
       ExecutorBlocks.Source source,
       ModelLayout model,
       TokenSequences sequences,
+      int group,
       int partitions) {
-    List<Slice> slices = new ArrayList<>();
+    List<ArrayList<Slice>> groups = new ArrayList<>();
     for (int i = 0; i < sequences.count(); i++) {
-      slices.add(new Slice(i, sequences.sequence(i)));
+      if (i % group == 0) {
+        groups.add(new ArrayList<>());
+      }
+      groups.get(i / group).add(new Slice(i, sequences.sequence(i)));
     }
     Broadcast<Object> work = spark.broadcast(new ModelWork(source, outline(model)));
     JavaRDD<SliceState> embedded =
         spark
-            .parallelize(slices, Math.min(partitions, slices.size()))
+            .parallelize(groups, Math.min(partitions, groups.size()))
+            .flatMap(ArrayList::iterator)
             .mapPartitions(part -> embed((ModelWork) work.value(), part));
     HiddenStates hidden = new HiddenStates(spark, source, embedded.setName("embeddings"));
     hidden.broadcasts.add(work);
@@ -116,6 +128,31 @@ final class HiddenStates implements AutoCloseable {
       before.unpersist(false);
     }
     return merged;
+  }
+
+  /**
+   * Prunes the linear layers of a block by the Gram matrices of what reaches it; the states stay
+   * where they are. The sequences must have been cut into groups of {@link
+   * ai.owl.calibration.BlockGrams#GROUP}.
+   *
+   * @return one a linear layer, in the layout's order
+   */
+  List<SolveTask.Solved> solve(String description, BlockLayout block, SolveTask task) {
+    Broadcast<Object> work = spark.broadcast(task);
+    Broadcast<Object> layout = spark.broadcast(block);
+    broadcasts.add(work);
+    broadcasts.add(layout);
+    spark.setLocalProperty("spark.job.description", description);
+    return states
+        .mapPartitionsToPair(
+            part ->
+                new GramParts(
+                    ((SolveTask) work.value()).source(), (BlockLayout) layout.value(), part))
+        .repartitionAndSortWithinPartitions(new SolveTask.ByLinear(task.linears().size()))
+        .mapPartitions(
+            (FlatMapFunction<Iterator<Tuple2<GramKey, float[]>>, SolveTask.Solved>)
+                parts -> SolveTask.carryOut((SolveTask) work.value(), parts))
+        .collect();
   }
 
   /** The mean next-token loss of every slice, in order, after the last block. */

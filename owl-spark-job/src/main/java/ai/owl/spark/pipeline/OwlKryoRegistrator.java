@@ -3,6 +3,7 @@ package ai.owl.spark.pipeline;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.ColumnNorms;
+import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearInput;
 import com.esotericsoftware.kryo.Kryo;
 import com.esotericsoftware.kryo.Serializer;
@@ -35,6 +36,7 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
   @Override
   public void registerClasses(Kryo kryo) {
     kryo.register(Slice.class, new SliceSerializer());
+    kryo.register(GramKey.class, new GramKeySerializer());
     kryo.register(SliceState.class, new SliceStateSerializer());
     kryo.register(BlockStatistics.class, new BlockStatisticsSerializer());
     for (Class<?> record :
@@ -43,14 +45,18 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
             ProfileTask.class,
             ShardTask.Prune.class,
             ShardTask.Count.class,
-            ShardTask.CopyOutside.class,
+            ShardTask.Copy.class,
             ShardTask.Done.class,
             Step.Work.class,
+            BlockLayout.class,
+            SolveTask.class,
+            SolveTask.Solved.class,
             ExecutorBlocks.Source.class,
             HiddenStates.ModelWork.class)) {
       kryo.register(record, new JavaSerializer());
     }
     kryo.register(Object[].class);
+    kryo.register(float[].class);
     kryo.register(ArrayList.class);
   }
 
@@ -66,6 +72,20 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
     public Slice read(Kryo kryo, Input in, Class<Slice> type) {
       int index = in.readInt();
       return new Slice(index, in.readInts(in.readInt()));
+    }
+  }
+
+  private static final class GramKeySerializer extends Serializer<GramKey> {
+    @Override
+    public void write(Kryo kryo, Output out, GramKey key) {
+      out.writeInt(key.linear());
+      out.writeInt(key.firstRow());
+      out.writeInt(key.group());
+    }
+
+    @Override
+    public GramKey read(Kryo kryo, Input in, Class<GramKey> type) {
+      return new GramKey(in.readInt(), in.readInt(), in.readInt());
     }
   }
 

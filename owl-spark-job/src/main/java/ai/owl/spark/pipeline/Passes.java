@@ -2,16 +2,21 @@ package ai.owl.spark.pipeline;
 
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
+import ai.owl.calibration.BlockGrams;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.BlockLayout;
+import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
+import ai.owl.pipeline.OutputShard;
 import ai.owl.pipeline.Progress;
+import ai.owl.pipeline.Propagation;
+import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
-import ai.owl.pruning.Pruner;
+import ai.owl.pruning.BlockPruner.PrunedLinear;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedSet;
@@ -98,7 +103,7 @@ final class Passes implements AutoCloseable {
    */
   List<BlockStatistics> sequential(
       TokenSequences sequences,
-      Pruner pruner,
+      PruneOptions options,
       List<BlockStatistics> dense,
       SparsityAllocation allocation) {
     clock.begin(PruneRun.PROPAGATE, blocks.size());
@@ -110,11 +115,7 @@ final class Passes implements AutoCloseable {
         BlockStatistics merged;
         if (index > 0) {
           PrunedBlock before =
-              new PrunedBlock(
-                  blocks.get(index - 1),
-                  pruner,
-                  statistics.get(index - 1),
-                  allocation.sparsity(index - 1));
+              plan(options, blocks.get(index - 1), statistics.get(index - 1), allocation);
           merged = hidden.step(description, new Step.AdvancePruned(before, true, List.of(block)));
         } else if (dense.isEmpty()) {
           merged = hidden.step(description, new Step.Observe(block));
@@ -131,17 +132,73 @@ final class Passes implements AutoCloseable {
 
   /** How every block is to be pruned. */
   List<PrunedBlock> plan(
-      Pruner pruner, List<BlockStatistics> statistics, SparsityAllocation allocation) {
+      PruneOptions options, List<BlockStatistics> statistics, SparsityAllocation allocation) {
     List<PrunedBlock> plan = new ArrayList<>();
     for (BlockLayout block : blocks) {
-      plan.add(
-          new PrunedBlock(
-              block,
-              pruner,
-              pruner.needsStatistics() ? statistics.get(block.index()) : new BlockStatistics(),
-              allocation.sparsity(block.index())));
+      BlockStatistics seen =
+          options.pruner().needsStatistics()
+              ? statistics.get(block.index())
+              : new BlockStatistics();
+      plan.add(plan(options, block, seen, allocation));
     }
     return plan;
+  }
+
+  private static PrunedBlock plan(
+      PruneOptions options,
+      BlockLayout block,
+      BlockStatistics statistics,
+      SparsityAllocation allocation) {
+    return new PrunedBlock(
+        block, options.pruner(), statistics, PruneRun.patterns(options, allocation, block));
+  }
+
+  /**
+   * What was made of a model whose blocks were pruned one after the other.
+   *
+   * @param blocks with weights where they were written to
+   * @param linears by block
+   */
+  record Solved(List<BlockLayout> blocks, List<List<PrunedLinear>> linears) {}
+
+  /**
+   * Prunes block after block by the Gram matrices of what reaches it: behind pruned blocks, or
+   * behind dense ones, as the propagation says.
+   *
+   * @param place where the weights of a linear layer are written to
+   */
+  Solved solve(
+      TokenSequences sequences,
+      PruneOptions options,
+      SparsityAllocation allocation,
+      Function<LinearLayer, OutputShard> place) {
+    clock.begin(PruneRun.PROPAGATE, blocks.size());
+    List<BlockLayout> solved = new ArrayList<>();
+    List<List<PrunedLinear>> linears = new ArrayList<>();
+    try (HiddenStates hidden =
+        HiddenStates.embed(spark, source, model, sequences, BlockGrams.GROUP, partitions)) {
+      for (BlockLayout block : blocks) {
+        SolveTask task =
+            new SolveTask(
+                source,
+                block.linears(),
+                options.pruner(),
+                PruneRun.patterns(options, allocation, block),
+                block.linears().stream().map(place).toList(),
+                sequences.count());
+        List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
+        solved.add(block.withWeights(done.stream().map(SolveTask.Solved::weights).toList()));
+        linears.add(done.stream().map(SolveTask.Solved::linear).toList());
+        if (!after(block).isEmpty()) {
+          BlockLayout through =
+              options.propagation() == Propagation.SEQUENTIAL ? solved.get(block.index()) : block;
+          hidden.step(
+              describe(PruneRun.PROPAGATE, block), new Step.Advance(through, false, after(block)));
+        }
+        clock.step(name(block));
+      }
+    }
+    return new Solved(solved, linears);
   }
 
   /** Carries out tasks that need one block each. */
@@ -167,6 +224,18 @@ final class Passes implements AutoCloseable {
     return evaluate(windows, block -> new Step.Advance(block, false, after(block)));
   }
 
+  /** The perplexity the model has with its blocks' weights where they were written to. */
+  Perplexity evaluate(TokenSequences windows, Solved solved) {
+    return evaluate(
+        windows,
+        block -> {
+          int next = block.index() + 1;
+          List<BlockLayout> ahead =
+              next < blocks.size() ? List.of(solved.blocks().get(next)) : List.of();
+          return new Step.Advance(solved.blocks().get(block.index()), false, ahead);
+        });
+  }
+
   /** The perplexity the model would have if its blocks were pruned so; nothing is written. */
   Perplexity evaluate(TokenSequences windows, List<PrunedBlock> plan) {
     return evaluate(
@@ -186,7 +255,7 @@ final class Passes implements AutoCloseable {
   }
 
   private HiddenStates embed(TokenSequences sequences) {
-    return HiddenStates.embed(spark, source, model, sequences, partitions);
+    return HiddenStates.embed(spark, source, model, sequences, 1, partitions);
   }
 
   private List<BlockLayout> after(BlockLayout block) {

@@ -5,7 +5,6 @@ import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.model.DecoderBlock;
 import ai.owl.pipeline.BlockShard;
-import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.OutputShard;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
@@ -21,23 +20,22 @@ sealed interface ShardTask extends Serializable {
   /** Prune a block and count, but write nothing. */
   record Count(PrunedBlock block) implements ShardTask {}
 
-  /** Copy the tensors that belong to no block. */
-  record CopyOutside(List<TensorRef> tensors, OutputShard shard) implements ShardTask {}
+  /** Copy tensors as they are: those of no block, or those of a block that is pruned already. */
+  record Copy(List<TensorRef> tensors, OutputShard shard) implements ShardTask {}
 
   /**
    * A task that is done.
    *
    * @param receipt of the shard, if one was written
-   * @param linears what became of the block's linear layers; empty for what is no block
+   * @param linears what became of the block's linear layers; empty if it pruned none
    */
   record Done(List<ShardReceipt> receipt, List<PrunedLinear> linears) implements Serializable {}
 
   /** Does the work on an executor. */
   static Done carryOut(ExecutorBlocks.Source source, ShardTask task)
       throws IOException, InterruptedException {
-    if (task instanceof CopyOutside copy) {
-      ShardReceipt receipt =
-          OutputCheckpoint.writeOutside(source.storage(), copy.shard(), copy.tensors());
+    if (task instanceof Copy copy) {
+      ShardReceipt receipt = copy.shard().copy(source.storage(), copy.tensors());
       return new Done(List.of(receipt), List.of());
     }
     PrunedBlock plan = task instanceof Prune prune ? prune.block() : ((Count) task).block();
@@ -45,7 +43,7 @@ sealed interface ShardTask extends Serializable {
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.load(source.config(), plan.layout(), reader)) {
       List<PrunedLinear> linears =
-          BlockPruner.prune(block, plan.pruner(), plan.statistics(), plan.sparsity());
+          BlockPruner.prune(block, plan.pruner(), plan.statistics(), plan.patterns());
       List<ShardReceipt> receipt =
           task instanceof Prune prune
               ? List.of(BlockShard.write(source.storage(), prune.shard(), block))

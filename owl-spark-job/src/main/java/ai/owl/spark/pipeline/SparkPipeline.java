@@ -9,6 +9,7 @@ import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.model.BlockLayout;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.Progress;
@@ -80,19 +81,31 @@ public final class SparkPipeline {
       List<BlockStatistics> dense =
           options.needsDensePass() ? passes.dense(run.calibration()) : List.of();
       List<LayerProfile> profiles =
-          options.allocator().needsOutlierRatios()
+          options.allocator().needsActivations()
               ? passes.profile(dense, run.thresholds())
               : run.profilesWithoutOutliers();
       SparsityAllocation allocation = run.allocate(profiles);
-      List<BlockStatistics> statistics =
-          options.needsSequentialPass()
-              ? passes.sequential(run.calibration(), options.pruner(), dense, allocation)
-              : dense;
       List<List<PrunedLinear>> linears = new ArrayList<>();
+      List<ShardTask> tasks = new ArrayList<>();
+      if (options.prunesOnTheWay()) {
+        Passes.Solved solved = passes.solve(run.calibration(), options, allocation, output::part);
+        linears.addAll(solved.linears());
+        for (BlockLayout block : solved.blocks()) {
+          tasks.add(new ShardTask.Copy(block.tensors(), output.blockShard(block.index())));
+        }
+      } else {
+        List<BlockStatistics> statistics =
+            options.needsSequentialPass()
+                ? passes.sequential(run.calibration(), options, dense, allocation)
+                : dense;
+        for (PrunedBlock block : passes.plan(options, statistics, allocation)) {
+          tasks.add(new ShardTask.Prune(block, output.blockShard(block.layout().index())));
+        }
+      }
+      tasks.add(new ShardTask.Copy(run.model().outside(), output.outsideShard()));
       List<ShardReceipt> receipts = new ArrayList<>();
-      List<PrunedBlock> plan = passes.plan(options.pruner(), statistics, allocation);
       output.clear();
-      for (ShardTask.Done shard : write(run, passes, plan, output)) {
+      for (ShardTask.Done shard : passes.flat(describe(options, tasks.size() - 1), tasks)) {
         receipts.addAll(shard.receipt());
         if (!shard.linears().isEmpty()) {
           linears.add(shard.linears());
@@ -108,20 +121,9 @@ public final class SparkPipeline {
     }
   }
 
-  /** Prunes and writes every block, and copies the rest. */
-  private static List<ShardTask.Done> write(
-      PruneRun run, Passes passes, List<PrunedBlock> plan, OutputCheckpoint output) {
-    List<ShardTask> tasks = new ArrayList<>();
-    for (PrunedBlock block : plan) {
-      tasks.add(new ShardTask.Prune(block, output.blockShard(block.layout().index())));
-    }
-    tasks.add(new ShardTask.CopyOutside(run.model().outside(), output.outsideShard()));
-    PruneOptions options = run.options();
-    return passes.flat(
-        String.format(
-            "prune %d blocks with %s to %s",
-            plan.size(), options.pruner().name(), options.sparsity()),
-        tasks);
+  private static String describe(PruneOptions options, int blocks) {
+    return String.format(
+        "prune %d blocks with %s to %s", blocks, options.pruner().name(), options.sparsity());
   }
 
   /** The perplexity of any checkpoint. */
@@ -167,18 +169,7 @@ public final class SparkPipeline {
           continue;
         }
         try {
-          List<BlockStatistics> seen =
-              way.needsSequentialPass()
-                  ? passes.sequential(calibration, way.pruner(), statistics, allocation.get())
-                  : statistics;
-          List<PrunedBlock> plan = passes.plan(way.pruner(), seen, allocation.get());
-          List<ShardTask> counts = new ArrayList<>();
-          plan.forEach(block -> counts.add(new ShardTask.Count(block)));
-          List<List<PrunedLinear>> linears = new ArrayList<>();
-          passes
-              .flat("count what " + way.pruner().name() + " removes", counts)
-              .forEach(done -> linears.add(done.linears()));
-          run.add(way, profiles, allocation.get(), linears, passes.evaluate(windows, plan));
+          measure(run, passes, way, calibration, windows, statistics, profiles, allocation.get());
         } catch (MalformedCheckpointException beyondMeasure) {
           run.leaveOut(way, beyondMeasure);
         }
@@ -187,6 +178,37 @@ public final class SparkPipeline {
     } catch (Throwable e) {
       throw causeOf(e);
     }
+  }
+
+  /** Finds out one row of a sweep. */
+  private void measure(
+      SweepRun run,
+      Passes passes,
+      PruneOptions way,
+      TokenSequences calibration,
+      TokenSequences windows,
+      List<BlockStatistics> dense,
+      List<LayerProfile> profiles,
+      SparsityAllocation allocation)
+      throws IOException {
+    if (way.prunesOnTheWay()) {
+      try (SweepRun.Parts parts = run.parts(way)) {
+        Passes.Solved solved = passes.solve(calibration, way, allocation, parts::place);
+        Perplexity pruned = passes.evaluate(windows, solved);
+        run.add(way, profiles, allocation, solved.linears(), pruned);
+      }
+      return;
+    }
+    List<BlockStatistics> seen =
+        way.needsSequentialPass() ? passes.sequential(calibration, way, dense, allocation) : dense;
+    List<PrunedBlock> plan = passes.plan(way, seen, allocation);
+    List<ShardTask> counts = new ArrayList<>();
+    plan.forEach(block -> counts.add(new ShardTask.Count(block)));
+    List<List<PrunedLinear>> linears = new ArrayList<>();
+    passes
+        .flat("count what " + way.pruner().name() + " removes", counts)
+        .forEach(done -> linears.add(done.linears()));
+    run.add(way, profiles, allocation, linears, passes.evaluate(windows, plan));
   }
 
   private Passes passes(ModelLayout model, StageClock clock) {

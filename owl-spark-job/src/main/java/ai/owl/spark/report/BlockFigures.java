@@ -152,7 +152,7 @@ record BlockFigures(PruneOptions options, List<PruneReport.Block> blocks) {
     if (first.isEmpty()) {
       return OptionalDouble.empty();
     }
-    double threshold = options.allocator() instanceof Owl owl ? owl.threshold() : first.firstKey();
+    double threshold = options.allocator().outlierThreshold().orElse(first.firstKey());
     for (PruneReport.Block block : blocks) {
       LayerProfile profile = block.profile();
       if (!profile.outliers().containsKey(threshold) || profile.weights() == 0) {

@@ -55,7 +55,7 @@ final class SweepFindings {
 
   /** What chose the weights; with the propagation if there are several. */
   String metric(Row row) {
-    String name = row.options().pruner().name();
+    String name = row.options().pruner().label();
     return propagations && row.options().pruner().needsStatistics()
         ? name + " (" + row.options().propagation().label() + ")"
         : name;
@@ -96,7 +96,7 @@ final class SweepFindings {
     double sparsity = focus.get().options().sparsity();
     return sweep.rows().stream()
         .filter(row -> row.options().sparsity() == sparsity && plottable(row))
-        .filter(row -> row.options().allocator().needsOutlierRatios())
+        .filter(row -> row.options().allocator().needsActivations())
         .min(Comparator.comparingDouble(row -> row.pruned().value()))
         .or(() -> focus);
   }

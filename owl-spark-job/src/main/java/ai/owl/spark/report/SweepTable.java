@@ -1,6 +1,5 @@
 package ai.owl.spark.report;
 
-import ai.owl.allocation.Owl;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
@@ -105,9 +104,9 @@ public final class SweepTable {
     group.add("sparsity", options.sparsity());
     group.add("metric", options.pruner().name());
     group.add("allocation", options.allocator().name());
-    if (options.allocator() instanceof Owl owl) {
-      group.add("outlier_threshold", owl.threshold());
-      group.add("lambda", owl.lambda());
+    options.allocator().outlierThreshold().ifPresent(m -> group.add("outlier_threshold", m));
+    if (options.allocator().settings().get("lambda") instanceof Double lambda) {
+      group.add("lambda", lambda);
     }
     if (options.pruner().needsStatistics()) {
       group.add("propagation", options.propagation().label());

@@ -14,6 +14,7 @@ import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Magnitude;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -207,7 +208,7 @@ class SparkPipelineTest {
     Fixture fixture = Fixture.golden("llama-f32");
     Path deep = DeepModel.repeatBlocks(fixture, 100, temporary.resolve("deep"));
     PruneOptions options =
-        PruneOptions.defaults(deep.toString(), output("deep-pruned")).withPruner(new Magnitude());
+        PruneOptions.defaults(deep.toString(), output("deep-pruned")).withPruner(new MetricPruner(new Magnitude()));
     TokenSequences tokens = TokenSequences.of(fixture.calibration().sequences().subList(0, 2));
     PruneReport report =
         new SparkPipeline(spark, STORAGE, Progress.NONE)

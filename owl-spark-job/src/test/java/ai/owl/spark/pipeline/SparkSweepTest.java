@@ -14,6 +14,7 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepOptions;
 import ai.owl.pipeline.SweepReport;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.Wanda;
 import ai.owl.spark.report.SweepTable;
@@ -131,7 +132,7 @@ class SparkSweepTest {
             fixture.model(),
             temporary.resolve("sweep").toString(),
             List.of(0.5),
-            List.of(new Wanda()),
+            List.of(new MetricPruner(new Wanda())),
             List.of(new Owl(5, 0.08)),
             List.of(Propagation.SEQUENTIAL));
     SweepReport first =
@@ -156,7 +157,7 @@ class SparkSweepTest {
                     fixture.model(),
                     temporary.resolve("impossible").toString(),
                     List.of(0.9),
-                    List.of(new Magnitude()),
+                    List.of(new MetricPruner(new Magnitude())),
                     List.of(new Owl(5, 0.4), new Uniform()),
                     List.of(Propagation.DENSE)),
                 fixture.calibration(),
@@ -177,7 +178,7 @@ class SparkSweepTest {
         fixture.model(),
         temporary.resolve("sweep").toString(),
         List.of(0.5, 0.7),
-        List.of(new Wanda(), new Magnitude()),
+        List.of(new MetricPruner(new Wanda()), new MetricPruner(new Magnitude())),
         List.of(new Uniform(), new Owl(5, 0.08)),
         List.of(Propagation.SEQUENTIAL, Propagation.DENSE));
   }

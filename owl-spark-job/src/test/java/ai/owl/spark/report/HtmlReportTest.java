@@ -12,6 +12,7 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.Wanda;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -610,7 +611,7 @@ class HtmlReportTest {
   private static SweepReport emptySweep() {
     SweepReport.Row row =
         new SweepReport.Row(
-            PruneOptions.defaults("m", "o").withPruner(new Magnitude()),
+            PruneOptions.defaults("m", "o").withPruner(new MetricPruner(new Magnitude())),
             List.of(),
             new Perplexity(Double.NaN, 1, 2));
     return with(ReportExamples.demo(), List.of(row));

@@ -12,6 +12,7 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.Wanda;
@@ -155,7 +156,7 @@ final class ReportExamples {
       List<Double> sparsities, List<SparsityAllocator> allocators, int blocks, double dense) {
     List<SweepReport.Row> rows = new ArrayList<>();
     for (double sparsity : sparsities) {
-      for (Pruner pruner : List.<Pruner>of(new Magnitude(), new Wanda())) {
+      for (Pruner pruner : List.<Pruner>of(new MetricPruner(new Magnitude()), new MetricPruner(new Wanda()))) {
         for (SparsityAllocator allocator : allocators) {
           PruneOptions options =
               PruneOptions.defaults("target/models/stories-1m", "unused")

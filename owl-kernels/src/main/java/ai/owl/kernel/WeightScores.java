@@ -1,0 +1,39 @@
+package ai.owl.kernel;
+
+/**
+ * How much each weight of a matrix matters, row by row: what selection compares. Scores are never
+ * negative. Rows may be asked for by several threads at once.
+ */
+@FunctionalInterface
+public interface WeightScores {
+  /**
+   * Scores one row.
+   *
+   * @param row index of the row
+   * @param weights the row's weights, (in_features); not changed
+   * @param scores (in_features), replaced
+   */
+  void of(long row, float[] weights, float[] scores);
+
+  /** {@code |W_ij|}. */
+  static WeightScores magnitude() {
+    return (row, weights, scores) -> {
+      for (int j = 0; j < scores.length; j++) {
+        scores[j] = Math.abs(weights[j]);
+      }
+    };
+  }
+
+  /**
+   * {@code |W_ij| · norm_j} in float32, as the published code multiplies.
+   *
+   * @param norms (in_features)
+   */
+  static WeightScores weighted(float[] norms) {
+    return (row, weights, scores) -> {
+      for (int j = 0; j < scores.length; j++) {
+        scores[j] = Math.abs(weights[j]) * norms[j];
+      }
+    };
+  }
+}

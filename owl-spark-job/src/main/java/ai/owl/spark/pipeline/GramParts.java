@@ -1,0 +1,114 @@
+package ai.owl.spark.pipeline;
+
+import ai.owl.calibration.BlockGrams;
+import ai.owl.calibration.Gram;
+import ai.owl.model.BlockLayout;
+import ai.owl.model.ForwardBuffers;
+import ai.owl.model.LinearInput;
+import ai.owl.tensor.Matrix;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.Iterator;
+import java.util.List;
+import java.util.NoSuchElementException;
+import java.util.Queue;
+import org.apache.spark.TaskContext;
+import org.apache.spark.util.TaskCompletionListener;
+import scala.Tuple2;
+
+/**
+ * What one task observed of a block for its Hessians: the Gram matrices of its groups of sequences,
+ * a group at a time, cut into rows for every linear layer that reads the input. Made while it is
+ * asked for, so that one group's matrices are in memory and not all.
+ */
+final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
+  /** Floats of a part: few enough for any serializer's buffer. */
+  private static final int PART = 1 << 20;
+
+  private final ExecutorBlocks.Source source;
+  private final BlockLayout layout;
+  private final Deque<List<SliceState>> groups = new ArrayDeque<>();
+  private final Queue<GramKey> parts = new ArrayDeque<>();
+  private BlockGrams grams = new BlockGrams();
+  private int rowsOfSamePart = -1;
+  private LinearInput inputOfSamePart;
+  private float[] samePart;
+
+  /**
+   * @param states of this partition, whole groups in order
+   */
+  GramParts(ExecutorBlocks.Source source, BlockLayout layout, Iterator<SliceState> states) {
+    this.source = source;
+    this.layout = layout;
+    while (states.hasNext()) {
+      SliceState state = states.next();
+      if (groups.isEmpty() || group(groups.getLast().get(0)) != group(state)) {
+        groups.add(new ArrayList<>());
+      }
+      groups.getLast().add(state);
+    }
+    TaskContext.get().addTaskCompletionListener((TaskCompletionListener) task -> grams.close());
+  }
+
+  private static int group(SliceState state) {
+    return state.slice().index() / BlockGrams.GROUP;
+  }
+
+  @Override
+  public boolean hasNext() {
+    if (parts.isEmpty() && !groups.isEmpty()) {
+      observe(groups.remove());
+    }
+    return !parts.isEmpty();
+  }
+
+  private void observe(List<SliceState> group) {
+    ExecutorBlocks.useTaskCpus(TaskContext.get());
+    grams.close();
+    rowsOfSamePart = -1;
+    ForwardBuffers buffers = ExecutorBlocks.buffers(source);
+    try (ExecutorBlocks.Lease block = ExecutorBlocks.dense(source, layout)) {
+      for (SliceState state : group) {
+        try (Matrix hidden = state.matrix()) {
+          block.block().observe(hidden, buffers, grams);
+        }
+      }
+    } finally {
+      ExecutorBlocks.giveBack(source, buffers);
+    }
+    int number = group(group.get(0));
+    for (LinearInput input : grams.inputs()) {
+      int features = grams.at(input).features();
+      for (int row = 0; row < features; row += rows(features)) {
+        for (int linear = 0; linear < layout.linears().size(); linear++) {
+          if (layout.linears().get(linear).role().input() == input) {
+            parts.add(new GramKey(linear, row, number));
+          }
+        }
+      }
+    }
+  }
+
+  /** Rows of a part. */
+  static int rows(int features) {
+    return Math.max(1, Math.min(features, PART / features));
+  }
+
+  @Override
+  public Tuple2<GramKey, float[]> next() {
+    if (!hasNext()) {
+      throw new NoSuchElementException();
+    }
+    GramKey key = parts.remove();
+    LinearInput input = layout.linears().get(key.linear()).role().input();
+    if (rowsOfSamePart != key.firstRow() || inputOfSamePart != input) {
+      Gram gram = grams.at(input);
+      int rows = Math.min(rows(gram.features()), gram.features() - key.firstRow());
+      samePart = gram.rows(key.firstRow(), rows);
+      rowsOfSamePart = key.firstRow();
+      inputOfSamePart = input;
+    }
+    return new Tuple2<>(key, samePart);
+  }
+}
