@@ -55,4 +55,14 @@ public record LayerProfile(
     }
     return 100.0 * count / weights;
   }
+
+  /** The same block with other knowledge of its linear layers. */
+  public LayerProfile withLinears(List<LinearProfile> measured) {
+    return new LayerProfile(block, weights, outliers, measured);
+  }
+
+  /** What a report keeps: all but histograms and spectra, which are large. */
+  public LayerProfile withoutDistributions() {
+    return withLinears(linears.stream().map(LinearProfile::withoutDistributions).toList());
+  }
 }

@@ -28,6 +28,7 @@ public record SparsityAllocation(
     List<String> warnings)
     implements Serializable {
   private static final double TOLERANCE = 1e-9;
+  private static final double NOTICEABLE = 1e-3;
 
   public SparsityAllocation {
     sparsities = List.copyOf(sparsities);
@@ -65,6 +66,27 @@ public record SparsityAllocation(
         profiles.stream().map(LayerProfile::weights).toList(),
         Collections.nCopies(sparsities.size(), List.of()),
         warnings);
+  }
+
+  /**
+   * One sparsity a block, whose plain mean is the target, as the papers' formulas have it; says so
+   * if their mean weighted by size is another.
+   */
+  static SparsityAllocation ofBlocksByPlainMean(
+      double target, List<Double> sparsities, List<LayerProfile> profiles, List<String> warnings) {
+    SparsityAllocation allocation = ofBlocks(target, sparsities, profiles, warnings);
+    if (Math.abs(allocation.weightedMean() - target) <= NOTICEABLE) {
+      return allocation;
+    }
+    List<String> all = new ArrayList<>(warnings);
+    all.add(
+        String.format(
+            Locale.ROOT,
+            "blocks differ in size: the plain mean of their sparsities is %s, but %.4f of all"
+                + " weights will go",
+            target,
+            allocation.weightedMean()));
+    return ofBlocks(target, sparsities, profiles, all);
   }
 
   /**
@@ -134,11 +156,6 @@ public record SparsityAllocation(
       all += weights.get(i);
     }
     return removed / all;
-  }
-
-  /** The same with other warnings. */
-  SparsityAllocation withWarnings(List<String> others) {
-    return new SparsityAllocation(target, sparsities, weights, linears, others);
   }
 
   /**

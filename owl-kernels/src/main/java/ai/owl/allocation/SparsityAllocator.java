@@ -1,5 +1,6 @@
 package ai.owl.allocation;
 
+import ai.owl.pruning.Pruner;
 import java.io.Serializable;
 import java.util.List;
 import java.util.Map;
@@ -10,7 +11,19 @@ import java.util.Set;
  * A rule that spreads a target sparsity over the blocks, or over their linear layers. The {@code
  * permits} list is the catalogue.
  */
-public sealed interface SparsityAllocator extends Serializable permits Owl, Uniform {
+public sealed interface SparsityAllocator extends Serializable
+    permits AlphaPruning,
+        Atp,
+        Dlp,
+        ErdosRenyi,
+        GivenRatios,
+        Global,
+        Lamp,
+        Owl,
+        OwlBounded,
+        OwlInverse,
+        OwlLinear,
+        Uniform {
   /** The name that the command line uses. */
   String name();
 
@@ -35,6 +48,11 @@ public sealed interface SparsityAllocator extends Serializable permits Owl, Unif
   /** The threshold M at which it looks at outliers, if it does. */
   default Optional<Double> outlierThreshold() {
     return Optional.empty();
+  }
+
+  /** The same rule, with what follows from the pruner set to suit it. */
+  default SparsityAllocator suitedTo(Pruner pruner) {
+    return this;
   }
 
   /** A word ahead of a long pass, if it can be known already that the target may not be met. */

@@ -1,7 +1,7 @@
 package ai.owl.pipeline;
 
 import ai.owl.allocation.LayerProfile;
-import ai.owl.allocation.OutlierRatio;
+import ai.owl.allocation.ProfileMeasurement;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockGrams;
 import ai.owl.calibration.BlockStatistics;
@@ -66,6 +66,7 @@ public final class LocalPipeline {
         profiles.clear();
         densePass(run, reader, dense, profiles);
       }
+      profiles = WeightEvidence.add(run, reader, profiles);
       SparsityAllocation allocation = run.allocate(profiles);
       List<ShardReceipt> receipts = new ArrayList<>();
       List<List<PrunedLinear>> linears = new ArrayList<>();
@@ -130,7 +131,8 @@ public final class LocalPipeline {
           statistics.add(merged);
           profiles.add(
               run.options().allocator().needsActivations()
-                  ? OutlierRatio.profile(block, merged, run.thresholds())
+                  ? ProfileMeasurement.of(
+                      block, merged, run.thresholds(), run.options().allocator().needs())
                   : LayerProfile.ofShapes(layout));
         }
         run.clock().step("block " + layout.index());

@@ -49,11 +49,16 @@ public record PruneReport(
   /**
    * What became of one block.
    *
-   * @param profile its outlier counts; without any if the allocation did not need them
+   * @param profile its outlier counts, without any if the allocation did not need them; without
+   *     histograms and spectra, which nobody reads again
    * @param sparsity the share of its weights that was to go
    */
   public record Block(LayerProfile profile, double sparsity, List<PrunedLinear> linears)
       implements Serializable {
+    public Block {
+      profile = profile.withoutDistributions();
+    }
+
     public long weights() {
       return linears.stream().mapToLong(PrunedLinear::weights).sum();
     }

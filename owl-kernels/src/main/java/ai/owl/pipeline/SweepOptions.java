@@ -11,7 +11,8 @@ import java.util.Set;
 
 /**
  * What a sweep tries: every way that the lists combine to, each once. A way that would prune like
- * another, such as two propagations of a pruner that looks at no activations, is tried once.
+ * another, such as two propagations of a pruner that looks at no activations, is tried once. An
+ * allocator that depends on the pruner is suited to each.
  *
  * @param model location of the checkpoint
  * @param output folder for the rows and the reports
@@ -50,7 +51,7 @@ public record SweepOptions(
                     output,
                     pattern,
                     pruner,
-                    allocator,
+                    allocator.suitedTo(pruner),
                     Rounding.MEAN_PRESERVING,
                     matters,
                     false));

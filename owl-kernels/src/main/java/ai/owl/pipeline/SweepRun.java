@@ -1,5 +1,6 @@
 package ai.owl.pipeline;
 
+import ai.owl.allocation.Evidence;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.TokenSequences;
@@ -7,7 +8,6 @@ import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
-import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
@@ -26,12 +26,14 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.function.Supplier;
@@ -145,6 +147,13 @@ public final class SweepRun {
     return open().stream().anyMatch(PruneOptions::needsDensePass);
   }
 
+  /** All that open ways' allocators want to know of the dense model. */
+  public Set<Evidence> evidence() {
+    Set<Evidence> evidence = EnumSet.noneOf(Evidence.class);
+    open().forEach(way -> evidence.addAll(way.allocator().needs()));
+    return evidence;
+  }
+
   /** All thresholds M that open ways use. */
   public SortedSet<Double> thresholds() {
     SortedSet<Double> thresholds = new TreeSet<>();
@@ -152,14 +161,6 @@ public final class SweepRun {
       way.allocator().outlierThreshold().ifPresent(thresholds::add);
     }
     return thresholds;
-  }
-
-  public List<LayerProfile> profilesWithoutOutliers() {
-    List<LayerProfile> profiles = new ArrayList<>();
-    for (BlockLayout block : model.blocks()) {
-      profiles.add(LayerProfile.ofShapes(block));
-    }
-    return profiles;
   }
 
   /** The dense perplexity, known or measured now. */

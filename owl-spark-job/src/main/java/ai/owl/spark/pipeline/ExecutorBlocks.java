@@ -38,6 +38,20 @@ final class ExecutorBlocks {
    */
   static final Semaphore FLAT_JOB_BLOCKS = new Semaphore(KEPT);
 
+  private static final int MATRIX_SHARES = 1 << 10;
+
+  /**
+   * The same bound for flat jobs that load a matrix a task, in shares of those blocks' memory; fair,
+   * lest a large matrix wait for ever.
+   */
+  static final Semaphore FLAT_JOB_MATRICES = new Semaphore(MATRIX_SHARES, true);
+
+  /** How many shares a task with so many bytes has to hold, at most all. */
+  static int matrixShares(long bytes, long blockBytes) {
+    double shares = Math.ceil((double) MATRIX_SHARES * bytes / (KEPT * (double) blockBytes));
+    return (int) Math.max(1, Math.min(MATRIX_SHARES, shares));
+  }
+
   private ExecutorBlocks() {}
 
   /**

@@ -3,6 +3,7 @@ package ai.owl.spark.pipeline;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.ColumnNorms;
+import ai.owl.kernel.Spectrum;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearInput;
 import com.esotericsoftware.kryo.Kryo;
@@ -43,6 +44,8 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
         List.of(
             LayerProfile.class,
             ProfileTask.class,
+            SpectrumTask.class,
+            Spectrum.class,
             ShardTask.Prune.class,
             ShardTask.Count.class,
             ShardTask.Copy.class,

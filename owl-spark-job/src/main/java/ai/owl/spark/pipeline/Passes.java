@@ -1,12 +1,15 @@
 package ai.owl.spark.pipeline;
 
+import ai.owl.allocation.Evidence;
 import ai.owl.allocation.LayerProfile;
+import ai.owl.allocation.LinearProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockGrams;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.kernel.Spectrum;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
@@ -18,7 +21,9 @@ import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
+import java.util.Set;
 import java.util.SortedSet;
 import java.util.UUID;
 import java.util.function.Function;
@@ -74,23 +79,78 @@ final class Passes implements AutoCloseable {
     return statistics;
   }
 
-  /** The outliers of every block. */
-  List<LayerProfile> profile(List<BlockStatistics> statistics, SortedSet<Double> thresholds) {
+  /**
+   * What allocators ask for of the dense model.
+   *
+   * @param statistics of every block; may be empty if nothing of activations is asked for
+   * @param thresholds to count outliers at
+   */
+  List<LayerProfile> profile(
+      List<BlockStatistics> statistics, SortedSet<Double> thresholds, Set<Evidence> asked) {
+    List<LayerProfile> profiles = blocks.stream().map(LayerProfile::ofShapes).toList();
+    if (asked.stream().anyMatch(evidence -> evidence != Evidence.SPECTRA)) {
+      profiles = measureBlocks(statistics, thresholds, asked);
+    }
+    return asked.contains(Evidence.SPECTRA) ? measureSpectra(profiles) : profiles;
+  }
+
+  /** A task a block. */
+  private List<LayerProfile> measureBlocks(
+      List<BlockStatistics> statistics, SortedSet<Double> thresholds, Set<Evidence> asked) {
+    boolean activations = asked.stream().anyMatch(Evidence::isOfActivations);
     List<ProfileTask> tasks = new ArrayList<>();
     for (BlockLayout block : blocks) {
-      tasks.add(new ProfileTask(block, statistics.get(block.index()), thresholds));
+      BlockStatistics seen =
+          activations ? statistics.get(block.index()) : new BlockStatistics();
+      tasks.add(new ProfileTask(block, seen, thresholds, asked));
     }
     clock.begin(PruneRun.PROFILE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
     try {
       return jobs.run(
-          "count outliers of " + tasks.size() + " blocks",
+          (activations ? "count outliers of " : "measure magnitudes of ")
+              + tasks.size()
+              + " blocks",
           tasks.size(),
           () ->
               spark
                   .parallelize(tasks, tasks.size())
                   .map(task -> ProfileTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
                   .collect());
+    } finally {
+      shared.destroy();
+    }
+  }
+
+  /** A task a matrix, since each takes long. */
+  private List<LayerProfile> measureSpectra(List<LayerProfile> profiles) {
+    List<SpectrumTask> tasks = new ArrayList<>();
+    for (BlockLayout block : blocks) {
+      block.linears().forEach(linear -> tasks.add(SpectrumTask.of(block, linear)));
+    }
+    clock.begin(PruneRun.PROFILE, tasks.size());
+    Broadcast<Object> shared = spark.broadcast(source);
+    try {
+      Iterator<Spectrum> spectra =
+          jobs.run(
+                  "take the spectra of " + tasks.size() + " matrices",
+                  tasks.size(),
+                  () ->
+                      spark
+                          .parallelize(tasks, tasks.size())
+                          .map(
+                              task ->
+                                  SpectrumTask.carryOut(
+                                      (ExecutorBlocks.Source) shared.value(), task))
+                          .collect())
+              .iterator();
+      List<LayerProfile> measured = new ArrayList<>();
+      for (LayerProfile profile : profiles) {
+        List<LinearProfile> linears = new ArrayList<>();
+        profile.linears().forEach(linear -> linears.add(linear.withSpectrum(spectra.next())));
+        measured.add(profile.withLinears(linears));
+      }
+      return measured;
     } finally {
       shared.destroy();
     }

@@ -1,17 +1,28 @@
 package ai.owl.spark.pipeline;
 
+import ai.owl.allocation.Evidence;
 import ai.owl.allocation.LayerProfile;
-import ai.owl.allocation.OutlierRatio;
+import ai.owl.allocation.ProfileMeasurement;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
 import java.io.IOException;
 import java.io.Serializable;
+import java.util.Set;
 import java.util.SortedSet;
 
-/** The counting of one block's outliers. */
-record ProfileTask(BlockLayout block, BlockStatistics statistics, SortedSet<Double> thresholds)
+/**
+ * The measuring of one block for the allocators.
+ *
+ * @param statistics of its inputs in the dense model; of nothing if no activations are asked for
+ * @param thresholds to count outliers at
+ */
+record ProfileTask(
+    BlockLayout block,
+    BlockStatistics statistics,
+    SortedSet<Double> thresholds,
+    Set<Evidence> asked)
     implements Serializable {
 
   /** Does the work on an executor. */
@@ -20,7 +31,8 @@ record ProfileTask(BlockLayout block, BlockStatistics statistics, SortedSet<Doub
     ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.load(source.config(), task.block(), reader)) {
-      return OutlierRatio.profile(block, task.statistics(), task.thresholds());
+      return ProfileMeasurement.of(
+          block, task.statistics(), task.thresholds(), task.asked());
     } finally {
       ExecutorBlocks.FLAT_JOB_BLOCKS.release();
     }

@@ -33,7 +33,8 @@ import org.apache.spark.api.java.JavaSparkContext;
  * the byte.
  *
  * <p>A pass through the model is a row of jobs, one a block, whose tasks take slices of the
- * sequences through it. Counting outliers and pruning are one flat job each, with a task a block.
+ * sequences through it. Measuring blocks for the allocator and pruning are one flat job each, with a
+ * task a block; spectra one with a task a matrix.
  * The driver sees statistics, receipts and losses; weights go from storage to executors and back.
  */
 public final class SparkPipeline {
@@ -81,9 +82,7 @@ public final class SparkPipeline {
       List<BlockStatistics> dense =
           options.needsDensePass() ? passes.dense(run.calibration()) : List.of();
       List<LayerProfile> profiles =
-          options.allocator().needsActivations()
-              ? passes.profile(dense, run.thresholds())
-              : run.profilesWithoutOutliers();
+          passes.profile(dense, run.thresholds(), options.allocator().needs());
       SparsityAllocation allocation = run.allocate(profiles);
       List<List<PrunedLinear>> linears = new ArrayList<>();
       List<ShardTask> tasks = new ArrayList<>();
@@ -157,12 +156,10 @@ public final class SparkPipeline {
     SweepRun run = SweepRun.plan(storage, options, calibration, windows, progress);
     try (Passes passes = passes(run.model(), run.clock())) {
       Perplexity dense = run.dense(() -> passes.evaluate(windows));
-      List<BlockStatistics> statistics = List.of();
-      List<LayerProfile> profiles = run.profilesWithoutOutliers();
-      if (run.needsDensePass()) {
-        statistics = passes.dense(calibration);
-        profiles = passes.profile(statistics, run.thresholds());
-      }
+      List<BlockStatistics> statistics =
+          run.needsDensePass() ? passes.dense(calibration) : List.of();
+      List<LayerProfile> profiles =
+          passes.profile(statistics, run.thresholds(), run.evidence());
       for (PruneOptions way : run.open()) {
         Optional<SparsityAllocation> allocation = run.allocate(way, profiles);
         if (allocation.isEmpty()) {
