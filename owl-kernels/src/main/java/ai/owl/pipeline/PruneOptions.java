@@ -130,6 +130,11 @@ public record PruneOptions(
     return new PruneOptions(model, output, pattern, pruner, allocator, rounding, value, overwrite);
   }
 
+  public PruneOptions withModel(String value) {
+    return new PruneOptions(
+        value, output, pattern, pruner, allocator, rounding, propagation, overwrite);
+  }
+
   public PruneOptions withOutput(String value) {
     return new PruneOptions(
         model, value, pattern, pruner, allocator, rounding, propagation, overwrite);

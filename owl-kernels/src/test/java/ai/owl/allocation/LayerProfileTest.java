@@ -23,7 +23,7 @@ class LayerProfileTest {
         .withMessage(
             "Cannot give the outlier ratio of block 2 at threshold 4.0: counted were [3.0, 5.0]");
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> LayerProfile.ofSize(0, 400).outlierRatio(5))
+        .isThrownBy(() -> new LayerProfile(0, 400, new TreeMap<>()).outlierRatio(5))
         .withMessageEndingWith("counted were []");
   }
 

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,13 +21,10 @@ class SparsityAllocationTest {
 
   @Test
   void weighsBlocksByTheirSize() {
-    SparsityAllocation allocation =
-        new SparsityAllocation(0.5, List.of(0.25, 0.75), List.of(300L, 100L), List.of());
+    SparsityAllocation allocation = of(0.5, List.of(0.25, 0.75), List.of(300L, 100L));
     assertThat(allocation.weightedMean()).isCloseTo(0.375, within(1e-15));
     long billions = 1L << 40;
-    assertThat(
-            new SparsityAllocation(0.5, List.of(0.25, 0.75), List.of(billions, billions), List.of())
-                .weightedMean())
+    assertThat(of(0.5, List.of(0.25, 0.75), List.of(billions, billions)).weightedMean())
         .isCloseTo(0.5, within(1e-15));
   }
 
@@ -52,21 +50,25 @@ class SparsityAllocationTest {
   @Test
   void refusesToCountBlocksDifferently() {
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new SparsityAllocation(0.5, List.of(0.5), List.of(1L, 2L), List.of()))
+        .isThrownBy(() -> of(0.5, List.of(0.5), List.of(1L, 2L)))
         .withMessage("Cannot allocate 1 sparsities to 2 blocks");
-    assertThatIllegalArgumentException()
-        .isThrownBy(() -> new SparsityAllocation(0.5, List.of(), List.of(), List.of()));
+    assertThatIllegalArgumentException().isThrownBy(() -> of(0.5, List.of(), List.of()));
   }
 
   @Test
   void isNotChangedThroughItsLists() {
     List<Double> sparsities = new ArrayList<>(List.of(0.5));
-    SparsityAllocation allocation = new SparsityAllocation(0.5, sparsities, List.of(1L), List.of());
+    SparsityAllocation allocation = of(0.5, sparsities, List.of(1L));
     sparsities.set(0, 0.9);
     assertThat(allocation.sparsity(0)).isEqualTo(0.5);
   }
 
   private static SparsityAllocation of(double target, double first, double second) {
-    return new SparsityAllocation(target, List.of(first, second), List.of(1L, 1L), List.of());
+    return of(target, List.of(first, second), List.of(1L, 1L));
+  }
+
+  private static SparsityAllocation of(double target, List<Double> sparsities, List<Long> weights) {
+    return new SparsityAllocation(
+        target, sparsities, weights, Collections.nCopies(sparsities.size(), List.of()), List.of());
   }
 }

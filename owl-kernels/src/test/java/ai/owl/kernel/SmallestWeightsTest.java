@@ -10,6 +10,8 @@ import java.util.Random;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class SmallestWeightsTest {
   private static final int[] SIZES = {1, 7, 8, 31, 207};
@@ -54,7 +56,7 @@ class SmallestWeightsTest {
       checkRows(weights, 4, 31, silent, count);
     }
     try (Matrix weight = RandomMatrix.of(weights, 4, 31)) {
-      SmallestWeights.zeroInRows(weight, silent, 3);
+      SmallestWeights.zeroInRows(weight, WeightScores.weighted(silent), 3);
       float[] row = new float[31];
       weight.row(2, row);
       assertThat(row).startsWith(0f, 0f, 0f);
@@ -96,9 +98,9 @@ class SmallestWeightsTest {
     float[] weights = {-1f, -2f, -0f, -3f};
     try (Matrix weight = RandomMatrix.of(weights, 1, 4)) {
       // The zero is no removed weight: in the order of scores it comes after column 0.
-      SmallestWeights.zeroInRows(weight, new float[] {0f, 1f, 1f, 1f}, 1);
+      SmallestWeights.zeroInRows(weight, WeightScores.weighted(new float[] {0f, 1f, 1f, 1f}), 1);
       assertBits(weight.toArray(), 0f, -2f, -0f, -3f);
-      SmallestWeights.zeroInRows(weight, new float[] {0f, 1f, 1f, 1f}, 3);
+      SmallestWeights.zeroInRows(weight, WeightScores.weighted(new float[] {0f, 1f, 1f, 1f}), 3);
       assertBits(weight.toArray(), 0f, 0f, 0f, -3f);
     }
   }
@@ -114,8 +116,32 @@ class SmallestWeightsTest {
           .forEach(j -> expected[begin + j] = 0f);
     }
     try (Matrix weight = RandomMatrix.of(weights, rows, cols)) {
-      SmallestWeights.zeroInRows(weight, norms, count);
+      SmallestWeights.zeroInRows(weight, WeightScores.weighted(norms), count);
       assertBits(weight.toArray(), expected);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"2, 4", "1, 4", "4, 8", "7, 8", "1, 2", "3, 3", "16, 16"})
+  void removesTheSmallestOfEveryGroup(int count, int group) {
+    int rows = 130;
+    int cols = 6 * group;
+    Random random = new Random(11);
+    // Few values, so that there are equals in every group.
+    float[] weights = values(rows * cols, i -> random.nextInt(7) - 3f);
+    float[] norms = values(cols, j -> 1f + random.nextInt(2));
+    float[] expected = weights.clone();
+    for (int begin = 0; begin < weights.length; begin += group) {
+      int first = begin;
+      IntStream.range(first, first + group)
+          .boxed()
+          .sorted(Comparator.comparingDouble(i -> Math.abs(weights[i]) * norms[i % cols] + 0.0))
+          .limit(count)
+          .forEach(i -> expected[i] = 0f);
+    }
+    try (Matrix weight = RandomMatrix.of(weights, rows, cols)) {
+      SmallestWeights.zeroInGroups(weight, WeightScores.weighted(norms), count, group);
+      assertThat(weight.toArray()).isEqualTo(expected);
     }
   }
 
@@ -167,7 +193,7 @@ class SmallestWeightsTest {
       }
     }
     try (Matrix weight = RandomMatrix.of(weights, rows, cols)) {
-      SmallestWeights.zeroUpToRank(weight, rank);
+      SmallestWeights.zeroUpToRank(weight, WeightScores.magnitude(), rank);
       assertBits(weight.toArray(), expected);
     }
   }

@@ -63,12 +63,15 @@ public record Fixture(Path folder) {
     return folder.resolve("expected").resolve(file);
   }
 
-  /** Names of the pruned variants, such as {@code wanda-owl-sequential}. */
+  /**
+   * Names of the pruned variants: metric, allocation, propagation, and the pattern if there is one,
+   * such as {@code wanda-owl-sequential} or {@code sparsegpt-uniform-sequential-2of4}.
+   */
   public List<String> prunedVariants() throws IOException {
     try (Stream<Path> files = Files.list(folder.resolve("expected"))) {
       return files
           .map(file -> file.getFileName().toString())
-          .filter(name -> name.startsWith("pruned-") && !name.contains("sparsegpt"))
+          .filter(name -> name.startsWith("pruned-"))
           .map(name -> name.substring("pruned-".length(), name.length() - ".safetensors".length()))
           .sorted()
           .toList();

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.OutlierRatio;
 import ai.owl.allocation.Owl;
+import ai.owl.allocation.Rounding;
 import ai.owl.allocation.SparsityAllocator;
 import ai.owl.allocation.Uniform;
 import ai.owl.calibration.BlockStatistics;
@@ -28,7 +29,11 @@ import ai.owl.pipeline.PruneReport;
 import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.Ria;
+import ai.owl.pruning.SparseGpt;
+import ai.owl.pruning.SparsityPattern;
 import ai.owl.pruning.Wanda;
+import ai.owl.pruning.WandaVariant;
 import ai.owl.tensor.Matrix;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
@@ -177,8 +182,13 @@ class OracleTest {
     Checkpoint input = Checkpoint.open(STORAGE, fixture.model());
     Checkpoint pruned = Checkpoint.open(STORAGE, output);
     Path oracle = fixture.expected("pruned-" + variant + ".safetensors");
+    boolean compensates = variant.startsWith("sparsegpt");
     long entries = 0;
     long different = 0;
+    long first = 0; // kept weights of the first block, and how many of them are not the oracle's
+    long unequal = 0;
+    double error = 0;
+    double size = 0;
     assertThat(pruned.tensors().keySet())
         .containsExactlyInAnyOrderElementsOf(input.tensors().keySet());
     List<String> linears = new ArrayList<>();
@@ -192,6 +202,11 @@ class OracleTest {
           boolean kept = ours[i] != 0;
           if (kept != (theirs[i] != 0)) {
             different++;
+          } else if (kept && compensates) {
+            unequal += layout.index() == 0 && ours[i] != theirs[i] ? 1 : 0;
+            first += layout.index() == 0 ? 1 : 0;
+            error += Math.pow(ours[i] - theirs[i], 2);
+            size += Math.pow(theirs[i], 2);
           } else if (kept) {
             assertThat(ours[i]).isEqualTo(theirs[i]);
           } else {
@@ -200,9 +215,19 @@ class OracleTest {
         }
       }
     }
+    // One bf16 step in a block that was pruned before moves the inputs of all that come after, and
+    // where there are hardly more tokens than columns, what makes up for others with them. RIA
+    // divides by sums that are taken in another order.
+    double tolerance = compensates ? 5e-3 : 1e-4;
     assertThat(different)
         .as("of %d mask entries", entries)
-        .isLessThanOrEqualTo(Math.max(2, entries / 10_000));
+        .isLessThanOrEqualTo(Math.max(2, (long) (entries * tolerance)));
+    if (compensates) {
+      assertThat(unequal).as("unequal of %d weights", first).isLessThanOrEqualTo(first / 200);
+      assertThat(Math.sqrt(error / size))
+          .as("relative error of kept weights")
+          .isLessThan(variant.contains("dense") ? 0.005 : 0.05);
+    }
     for (TensorRef tensor : input.tensors().values()) {
       if (!linears.contains(tensor.name())) {
         TensorRef copy = pruned.tensor(tensor.name());
@@ -215,26 +240,40 @@ class OracleTest {
     double dense = perplexities.get("dense").doubleValue();
     assertThat(report.dense().orElseThrow().value()).isCloseTo(dense, within(dense * 0.001));
     double after = perplexities.get(variant).doubleValue();
-    assertThat(report.pruned().orElseThrow().value()).isCloseTo(after, within(after * 0.005));
+    assertThat(report.pruned().orElseThrow().value())
+        .isCloseTo(after, within(after * (compensates ? 0.03 : 0.005)));
   }
 
   private static PruneOptions options(
       String model, String output, String variant, JsonNode expected) {
     String[] words = variant.split("-");
     Pruner pruner =
-        words[0].equals("wanda")
-            ? new MetricPruner(new Wanda())
-            : new MetricPruner(new Magnitude());
+        switch (words[0]) {
+          case "wanda" -> new MetricPruner(new Wanda());
+          case "wandavariant" -> new WandaVariant();
+          case "magnitude" -> new MetricPruner(new Magnitude());
+          case "ria" -> new MetricPruner(new Ria());
+          case "sparsegpt" -> new SparseGpt();
+          default -> throw new IllegalArgumentException(variant);
+        };
     SparsityAllocator allocator =
         words[1].equals("owl")
             ? new Owl(
                 expected.get("outlier_threshold").doubleValue(),
                 expected.get("lambda").doubleValue())
             : new Uniform();
-    return PruneOptions.defaults(model, output)
-        .withSparsity(expected.get("sparsity").doubleValue())
-        .withPruner(pruner)
-        .withAllocator(allocator)
-        .withPropagation(words[2].equals("dense") ? Propagation.DENSE : Propagation.SEQUENTIAL);
+    PruneOptions options =
+        PruneOptions.defaults(model, output)
+            .withSparsity(expected.get("sparsity").doubleValue())
+            .withPruner(pruner)
+            .withAllocator(allocator)
+            .withRounding(Rounding.PUBLISHED)
+            .withPropagation(words[2].equals("dense") ? Propagation.DENSE : Propagation.SEQUENTIAL);
+    if (words.length == 3) {
+      return options;
+    }
+    String[] keptOf = words[3].split("of");
+    return options.withPattern(
+        new SparsityPattern.NofM(Integer.parseInt(keptOf[0]), Integer.parseInt(keptOf[1])));
   }
 }

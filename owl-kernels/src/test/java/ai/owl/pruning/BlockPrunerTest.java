@@ -16,7 +16,9 @@ import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.tensor.Matrix;
 import ai.owl.tensor.RandomMatrix;
 import java.io.IOException;
+import java.util.Collections;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -42,12 +44,16 @@ class BlockPrunerTest {
   @Test
   void prunesEveryLinearByTheStatisticsOfItsOwnInput() {
     BlockStatistics statistics = statistics();
-    List<PrunedLinear> pruned = BlockPruner.prune(block, new Wanda(), statistics, 0.7);
+    List<PrunedLinear> pruned = prune(new Wanda(), statistics, 0.7);
     for (LinearLayer linear : block.layout().linears()) {
       float[] values = sample.values(linear.weight().name());
       int cols = linear.inFeatures();
       try (Matrix expected = RandomMatrix.of(values, values.length / cols, cols)) {
-        new Wanda().prune(expected, statistics.at(linear.role().input()).norms(), 0.7);
+        new MetricPruner(new Wanda())
+            .prune(
+                expected,
+                Optional.of(statistics.at(linear.role().input())),
+                new SparsityPattern.Unstructured(0.7));
         assertThat(block.weight(linear).toArray()).isEqualTo(expected.toArray());
       }
     }
@@ -64,15 +70,14 @@ class BlockPrunerTest {
 
   @Test
   void needsNoStatisticsForMagnitude() {
-    List<PrunedLinear> pruned =
-        BlockPruner.prune(block, new Magnitude(), new BlockStatistics(), 0.5);
+    List<PrunedLinear> pruned = prune(new Magnitude(), new BlockStatistics(), 0.5);
     assertThat(pruned).allMatch(linear -> linear.zeros() == linear.weights() / 2 + 1);
   }
 
   @Test
   void saysWhichStatisticsAreMissing() {
     assertThatIllegalStateException()
-        .isThrownBy(() -> BlockPruner.prune(block, new Wanda(), new BlockStatistics(), 0.5))
+        .isThrownBy(() -> prune(new Wanda(), new BlockStatistics(), 0.5))
         .withMessage("Nothing was observed at ATTENTION");
   }
 
@@ -81,8 +86,17 @@ class BlockPrunerTest {
   void countsAllZeros() {
     LinearLayer linear = block.layout().linears().get(0);
     block.weight(linear).setRow(3, new float[16]);
-    List<PrunedLinear> pruned = BlockPruner.prune(block, new Wanda(), statistics(), 0);
+    List<PrunedLinear> pruned = prune(new Wanda(), statistics(), 0);
     assertThat(pruned).extracting(PrunedLinear::zeros).containsExactly(16L, 0L, 0L, 0L, 0L, 0L, 0L);
+  }
+
+  private List<PrunedLinear> prune(
+      PruningMetric metric, BlockStatistics statistics, double sparsity) {
+    return BlockPruner.prune(
+        block,
+        new MetricPruner(metric),
+        statistics,
+        Collections.nCopies(7, new SparsityPattern.Unstructured(sparsity)));
   }
 
   private static BlockStatistics statistics() {

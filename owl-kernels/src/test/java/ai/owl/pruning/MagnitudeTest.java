@@ -5,19 +5,18 @@ import static org.assertj.core.api.Assertions.assertThat;
 import ai.owl.kernel.ZeroCount;
 import ai.owl.tensor.Matrix;
 import ai.owl.tensor.RandomMatrix;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class MagnitudeTest {
-  private static final float[] NO_NORMS = {};
-
-  private final Magnitude magnitude = new Magnitude();
+  private final Pruner magnitude = new MetricPruner(new Magnitude());
 
   @Test
   void comparesAllWeightsOfTheMatrix() {
     try (Matrix weight = Matrix.of(new float[][] {{1f, -2f, 3f}, {-40f, 50f, 60f}})) {
-      magnitude.prune(weight, NO_NORMS, 0.4);
+      magnitude.prune(weight, Optional.empty(), new SparsityPattern.Unstructured(0.4));
       assertThat(weight.toArray()).containsExactly(0f, 0f, 0f, -40f, 50f, 60f);
     }
   }
@@ -42,7 +41,7 @@ class MagnitudeTest {
       values[i] = (mixed % 2 == 0 ? 1 : -1) * (1f + mixed);
     }
     try (Matrix weight = RandomMatrix.of(values, rows, cols)) {
-      magnitude.prune(weight, NO_NORMS, sparsity);
+      magnitude.prune(weight, Optional.empty(), new SparsityPattern.Unstructured(sparsity));
       assertThat(ZeroCount.of(weight)).isEqualTo(removed);
       float[] kept = weight.toArray();
       for (int i = 0; i < kept.length; i++) {
@@ -57,7 +56,7 @@ class MagnitudeTest {
   @Test
   void removesAllEqualsOfTheLastWeightToGo() {
     try (Matrix weight = Matrix.of(new float[][] {{1f, 2f, -2f}, {2f, 2f, 3f}})) {
-      magnitude.prune(weight, NO_NORMS, 0.2);
+      magnitude.prune(weight, Optional.empty(), new SparsityPattern.Unstructured(0.2));
       assertThat(weight.toArray()).containsExactly(0f, 0f, 0f, 0f, 0f, 3f);
     }
   }
@@ -65,7 +64,7 @@ class MagnitudeTest {
   @Test
   void changesNothingAtSparsityZero() {
     try (Matrix weight = Matrix.of(new float[][] {{1f, -0f}, {-2f, 0f}})) {
-      magnitude.prune(weight, NO_NORMS, 0);
+      magnitude.prune(weight, Optional.empty(), new SparsityPattern.Unstructured(0));
       assertThat(weight.toArray()).containsExactly(1f, -0f, -2f, 0f);
     }
   }
@@ -73,7 +72,7 @@ class MagnitudeTest {
   @Test
   void writesPositiveZeros() {
     try (Matrix weight = Matrix.of(new float[][] {{-1f, -0f, -3f, -4f}})) {
-      magnitude.prune(weight, NO_NORMS, 0.25);
+      magnitude.prune(weight, Optional.empty(), new SparsityPattern.Unstructured(0.25));
       assertThat(weight.toArray()).containsExactly(0f, 0f, -3f, -4f);
     }
   }

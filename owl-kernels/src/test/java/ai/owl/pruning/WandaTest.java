@@ -2,21 +2,23 @@ package ai.owl.pruning;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import ai.owl.calibration.ColumnNorms;
 import ai.owl.kernel.ZeroCount;
 import ai.owl.tensor.Matrix;
 import ai.owl.tensor.RandomMatrix;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class WandaTest {
-  private final Wanda wanda = new Wanda();
+  private final Pruner wanda = new MetricPruner(new Wanda());
 
   @Test
   void keepsTheLargestScoresInEachRow() {
     try (Matrix weight =
         Matrix.of(new float[][] {{1f, -8f, 3f, 4f}, {9f, 1f, -1f, 2f}, {1f, 1f, 1f, -1f}})) {
-      wanda.prune(weight, new float[] {10f, 1f, 0.5f, 3f}, 0.5);
+      prune(weight, new float[] {10f, 1f, 0.5f, 3f}, 0.5);
       assertThat(weight.toArray()).containsExactly(1f, 0f, 0f, 4f, 9f, 0f, 0f, 2f, 1f, 0f, 0f, -1f);
     }
   }
@@ -43,7 +45,7 @@ class WandaTest {
   })
   void removesTheFloorOfTheShareOfEachRow(int cols, double sparsity, int removed) {
     try (Matrix weight = RandomMatrix.of(1, 3, cols)) {
-      wanda.prune(weight, RandomMatrix.norms(2, cols), sparsity);
+      prune(weight, RandomMatrix.norms(2, cols), sparsity);
       for (int r = 0; r < 3; r++) {
         float[] row = new float[cols];
         weight.row(r, row);
@@ -57,7 +59,7 @@ class WandaTest {
   @Test
   void changesNothingAtSparsityZero() {
     try (Matrix weight = Matrix.of(new float[][] {{0f, -0f, 1e-30f}})) {
-      wanda.prune(weight, new float[3], 0);
+      prune(weight, new float[3], 0);
       assertThat(weight.toArray()).containsExactly(0f, -0f, 1e-30f);
     }
   }
@@ -65,7 +67,7 @@ class WandaTest {
   @Test
   void writesPositiveZeros() {
     try (Matrix weight = Matrix.of(new float[][] {{-1f, -2f, -3f, -4f}})) {
-      wanda.prune(weight, new float[] {1f, 1f, 1f, 1f}, 0.5);
+      prune(weight, new float[] {1f, 1f, 1f, 1f}, 0.5);
       assertThat(weight.toArray()).containsExactly(0f, 0f, -3f, -4f);
       assertThat(Float.floatToRawIntBits(weight.toArray()[0])).isZero();
     }
@@ -75,5 +77,14 @@ class WandaTest {
   void needsStatistics() {
     assertThat(wanda.needsStatistics()).isTrue();
     assertThat(wanda.name()).isEqualTo("wanda");
+  }
+
+  private void prune(Matrix weight, float[] norms, double sparsity) {
+    double[] squares = new double[norms.length];
+    for (int j = 0; j < norms.length; j++) {
+      squares[j] = (double) norms[j] * norms[j];
+    }
+    wanda.prune(
+        weight, Optional.of(new ColumnNorms(squares)), new SparsityPattern.Unstructured(sparsity));
   }
 }

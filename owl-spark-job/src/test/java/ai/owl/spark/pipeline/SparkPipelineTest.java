@@ -3,6 +3,7 @@ package ai.owl.spark.pipeline;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import ai.owl.allocation.Rounding;
 import ai.owl.allocation.Uniform;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.LocalStorage;
@@ -14,8 +15,14 @@ import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
-import ai.owl.pruning.MetricPruner;
+import ai.owl.pruning.ComparisonGroup;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
+import ai.owl.pruning.Ria;
+import ai.owl.pruning.SparseGpt;
+import ai.owl.pruning.SparsityPattern;
+import ai.owl.pruning.Wanda;
+import ai.owl.pruning.WandaVariant;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -99,21 +106,57 @@ class SparkPipelineTest {
     }
   }
 
-  @Test
-  void writesTheSameBytesForAnyNumberOfPartitions() throws Exception {
+  /** Every way of choosing weights, with enough sequences for several groups of them. */
+  static Stream<PruneOptions> ways() {
+    PruneOptions options = PruneOptions.defaults("model", "output");
+    PruneOptions twoOfFour = options.withPattern(new SparsityPattern.NofM(2, 4));
+    PruneOptions uniform = options.withAllocator(new Uniform());
+    return Stream.of(
+        options.withPruner(new SparseGpt()),
+        options.withPruner(new SparseGpt(0.05, 16)).withPropagation(Propagation.DENSE),
+        uniform.withPruner(new SparseGpt()),
+        twoOfFour.withPruner(new SparseGpt()),
+        twoOfFour,
+        twoOfFour.withPattern(new SparsityPattern.NofM(5, 8)).withRounding(Rounding.PUBLISHED),
+        twoOfFour.withPruner(new MetricPruner(new Magnitude())),
+        options.withPruner(new MetricPruner(new Ria())),
+        options.withPruner(new MetricPruner(new Ria(), ComparisonGroup.ROW)),
+        options.withPruner(new MetricPruner(new Wanda(), ComparisonGroup.MATRIX)),
+        options.withPruner(new WandaVariant()));
+  }
+
+  @ParameterizedTest
+  @MethodSource("ways")
+  void everyWayWritesTheBytesOfTheLocalPipelineForAnyNumberOfPartitions(PruneOptions way)
+      throws Exception {
     Fixture fixture = Fixture.golden("llama3-bf16");
     TokenSequences uneven = unevenSequences(fixture);
-    Map<String, String> one = prune(fixture, uneven, STORAGE, 1, "one");
-    assertThat(prune(fixture, uneven, STORAGE, 2, "two")).isEqualTo(one);
-    assertThat(prune(fixture, uneven, STORAGE, 5, "five")).isEqualTo(one);
+    PruneOptions options = way.withModel(fixture.model());
+    PruneReport local =
+        new LocalPipeline(STORAGE, Progress.NONE)
+            .prune(
+                options.withOutput(output("local")),
+                Optional.of(uneven),
+                Optional.of(fixture.evaluation()));
+    for (int partitions : new int[] {1, 2, 5}) {
+      PruneOptions distributed = options.withOutput(output("spark" + partitions));
+      PruneReport report =
+          new SparkPipeline(spark, STORAGE, Progress.NONE, partitions)
+              .prune(distributed, Optional.of(uneven), Optional.of(fixture.evaluation()));
+      assertThat(Folders.digests(Path.of(distributed.output())))
+          .isEqualTo(Folders.digests(Path.of(output("local"))));
+      assertThat(report.blocks()).isEqualTo(local.blocks());
+      assertThat(report.pruned()).isEqualTo(local.pruned());
+    }
   }
 
   /** Sequences of different lengths, more of them than partitions. */
   private static TokenSequences unevenSequences(Fixture fixture) throws Exception {
     List<int[]> sequences = new ArrayList<>();
-    for (int[] ids : fixture.calibration().sequences()) {
-      sequences.add(java.util.Arrays.copyOf(ids, 5 + 3 * sequences.size()));
-      sequences.add(ids);
+    for (int length = 5; length < 25; length += 4) {
+      for (int[] ids : fixture.calibration().sequences()) {
+        sequences.add(java.util.Arrays.copyOf(ids, length));
+      }
     }
     return TokenSequences.of(sequences);
   }
@@ -128,6 +171,24 @@ class SparkPipelineTest {
     assertThat(prune(fixture, fixture.calibration(), failing, 3, "disturbed"))
         .isEqualTo(undisturbed);
     assertThat(FailingOnceStorage.failures()).isGreaterThan(4);
+  }
+
+  @Test
+  void aSolvingTaskThatFailsOnceLeavesNoTrace() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options =
+        PruneOptions.defaults(fixture.model(), output("solved")).withPruner(new SparseGpt());
+    new SparkPipeline(spark, STORAGE, Progress.NONE, 3)
+        .prune(options, Optional.of(unevenSequences(fixture)), Optional.empty());
+    int before = FailingOnceStorage.failures();
+    PruneOptions disturbed = options.withOutput(output("unsolved"));
+    new SparkPipeline(
+            spark, new FailingOnceStorage("/parts/model.layers", "/model-0000"), Progress.NONE, 3)
+        .prune(disturbed, Optional.of(unevenSequences(fixture)), Optional.empty());
+    assertThat(FailingOnceStorage.failures() - before).isGreaterThan(7);
+    assertThat(Folders.digests(Path.of(disturbed.output())))
+        .isEqualTo(Folders.digests(Path.of(options.output())));
+    assertThat(Path.of(disturbed.output()).resolve("_owl/parts")).doesNotExist();
   }
 
   @Test
@@ -208,7 +269,8 @@ class SparkPipelineTest {
     Fixture fixture = Fixture.golden("llama-f32");
     Path deep = DeepModel.repeatBlocks(fixture, 100, temporary.resolve("deep"));
     PruneOptions options =
-        PruneOptions.defaults(deep.toString(), output("deep-pruned")).withPruner(new MetricPruner(new Magnitude()));
+        PruneOptions.defaults(deep.toString(), output("deep-pruned"))
+            .withPruner(new MetricPruner(new Magnitude()));
     TokenSequences tokens = TokenSequences.of(fixture.calibration().sequences().subList(0, 2));
     PruneReport report =
         new SparkPipeline(spark, STORAGE, Progress.NONE)

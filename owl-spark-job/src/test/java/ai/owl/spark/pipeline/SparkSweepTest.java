@@ -14,8 +14,10 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepOptions;
 import ai.owl.pipeline.SweepReport;
-import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
+import ai.owl.pruning.SparseGpt;
+import ai.owl.pruning.SparsityPattern;
 import ai.owl.pruning.Wanda;
 import ai.owl.spark.report.SweepTable;
 import java.nio.file.Files;
@@ -131,7 +133,7 @@ class SparkSweepTest {
         new SweepOptions(
             fixture.model(),
             temporary.resolve("sweep").toString(),
-            List.of(0.5),
+            List.of(new SparsityPattern.Unstructured(0.5)),
             List.of(new MetricPruner(new Wanda())),
             List.of(new Owl(5, 0.08)),
             List.of(Propagation.SEQUENTIAL));
@@ -156,7 +158,7 @@ class SparkSweepTest {
                 new SweepOptions(
                     fixture.model(),
                     temporary.resolve("impossible").toString(),
-                    List.of(0.9),
+                    List.of(new SparsityPattern.Unstructured(0.9)),
                     List.of(new MetricPruner(new Magnitude())),
                     List.of(new Owl(5, 0.4), new Uniform()),
                     List.of(Propagation.DENSE)),
@@ -177,8 +179,11 @@ class SparkSweepTest {
     return new SweepOptions(
         fixture.model(),
         temporary.resolve("sweep").toString(),
-        List.of(0.5, 0.7),
-        List.of(new MetricPruner(new Wanda()), new MetricPruner(new Magnitude())),
+        List.of(
+            new SparsityPattern.Unstructured(0.5),
+            new SparsityPattern.Unstructured(0.7),
+            new SparsityPattern.NofM(2, 4)),
+        List.of(new MetricPruner(new Wanda()), new MetricPruner(new Magnitude()), new SparseGpt()),
         List.of(new Uniform(), new Owl(5, 0.08)),
         List.of(Propagation.SEQUENTIAL, Propagation.DENSE));
   }

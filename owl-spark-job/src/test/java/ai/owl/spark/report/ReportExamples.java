@@ -12,8 +12,8 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
-import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.Wanda;
 import java.io.IOException;
@@ -144,7 +144,7 @@ final class ReportExamples {
       samples.add(
           new Sample(
               row.label(),
-              row.options().pruner() instanceof Wanda
+              row.options().pruner().name().equals("wanda")
                   ? "Once there was a girl named Mira. She had a red kite. One day she flew over"
                       + " the hill, and Mira was sad. Her friend Tom was glad."
                   : "Once there was a girl named the the kite. He her kite\nthe a red, a a was"));
@@ -156,7 +156,8 @@ final class ReportExamples {
       List<Double> sparsities, List<SparsityAllocator> allocators, int blocks, double dense) {
     List<SweepReport.Row> rows = new ArrayList<>();
     for (double sparsity : sparsities) {
-      for (Pruner pruner : List.<Pruner>of(new MetricPruner(new Magnitude()), new MetricPruner(new Wanda()))) {
+      for (Pruner pruner :
+          List.<Pruner>of(new MetricPruner(new Magnitude()), new MetricPruner(new Wanda()))) {
         for (SparsityAllocator allocator : allocators) {
           PruneOptions options =
               PruneOptions.defaults("target/models/stories-1m", "unused")
@@ -192,7 +193,7 @@ final class ReportExamples {
 
   private static double perplexity(double dense, PruneOptions options) {
     double harm = 2.7 * Math.pow(options.sparsity() / 0.7, 7);
-    if (options.pruner() instanceof Magnitude) {
+    if (options.pruner().name().equals("magnitude")) {
       harm *= 2.6;
     }
     if (options.allocator() instanceof Owl owl) {
@@ -208,7 +209,7 @@ final class ReportExamples {
     for (int i = 0; i < blocks; i++) {
       long weights = 202_375_168;
       if (!(allocator instanceof Owl owl)) {
-        profiles.add(LayerProfile.ofSize(i, weights));
+        profiles.add(new LayerProfile(i, weights, new TreeMap<>()));
         continue;
       }
       double depth = (double) i / Math.max(1, blocks - 1);
