@@ -1,5 +1,6 @@
 package ai.owl.spark.cli;
 
+import ai.owl.allocation.AlphaFit;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.pipeline.Propagation;
@@ -69,7 +70,8 @@ public final class Main {
     Main main = new Main();
     CommandLine commandLine = new CommandLine(main);
     register(commandLine, PruneCommand.Metric.class);
-    register(commandLine, PruneCommand.Allocation.class);
+    register(commandLine, AlphaFit.class);
+    commandLine.registerConverter(AllocationChoice.class, new AllocationChoice.Converter());
     register(commandLine, Propagation.class);
     register(commandLine, WindowSampling.class);
     commandLine.setExpandAtFiles(false);

@@ -1,6 +1,8 @@
 package ai.owl.spark.cli;
 
-import ai.owl.allocation.Owl;
+import ai.owl.allocation.AlphaFit;
+import ai.owl.allocation.GivenRatios;
+import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocator;
 import ai.owl.allocation.Uniform;
 import ai.owl.calibration.TokenSequences;
@@ -24,6 +26,7 @@ import ai.owl.spark.report.Provenance;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -65,17 +68,6 @@ final class PruneCommand implements Callable<Integer> {
     }
   }
 
-  /** The rules that sparsity can be spread over blocks by. */
-  enum Allocation {
-    OWL,
-    UNIFORM;
-
-    @Override
-    public String toString() {
-      return name().toLowerCase(java.util.Locale.ROOT);
-    }
-  }
-
   @Option(
       names = "--model",
       required = true,
@@ -89,7 +81,8 @@ final class PruneCommand implements Callable<Integer> {
       paramLabel = "URI",
       description =
           "Calibration text (.txt, .jsonl, .parquet, each also .gz), or token ids (.safetensors,"
-              + " tensor 'calibration'). Not needed for magnitude with uniform.")
+              + " tensor 'calibration'). Not needed for magnitude with an allocation that looks at no"
+              + " activations: uniform, global, er, lamp, alpha, atp, ratios.")
   private List<String> calibration = List.of();
 
   @Option(
@@ -101,10 +94,11 @@ final class PruneCommand implements Callable<Integer> {
 
   @Option(
       names = "--sparsity",
-      required = true,
       paramLabel = "S",
-      description = "Share of the weights of the blocks' linear layers to remove, in [0, 1).")
-  private double sparsity;
+      description =
+          "Share of the weights of the blocks' linear layers to remove, in [0, 1). Required, but"
+              + " with ratios:URI: there it is the list's mean, and checked against it if given.")
+  private Double sparsity;
 
   @Option(
       names = "--metric",
@@ -117,23 +111,66 @@ final class PruneCommand implements Callable<Integer> {
       names = "--allocation",
       defaultValue = "owl",
       paramLabel = "NAME",
-      description =
-          "How much goes from where: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-  private Allocation allocation;
+      completionCandidates = AllocationChoice.Names.class,
+      description = {
+        "How much goes from where: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.",
+        "ratios:URI is a list of your own: a JSON array or one number a line, a block each; or a"
+            + " JSON object of numbers of blocks or names of linear layers. The shares that go, not"
+            + " those that stay."
+      })
+  private AllocationChoice allocation;
 
   @Option(
       names = "--outlier-threshold",
       defaultValue = "5",
       paramLabel = "M",
-      description = "OWL: a weight is an outlier above M times its block's mean. Default: 5.")
+      description =
+          "owl…: a weight is an outlier above M times its block's mean; with owl-linear, its"
+              + " layer's. Default: 5.")
   private double outlierThreshold;
 
   @Option(
       names = "--lambda",
       defaultValue = "0.08",
       paramLabel = "L",
-      description = "OWL: the blocks' sparsities span 2 L. Default: 0.08.")
+      description = "owl…: sparsities span 2 L; with owl-bounded, within L of S. Default: 0.08.")
   private double lambda;
+
+  @Option(
+      names = "--epsilon",
+      defaultValue = "0.2",
+      paramLabel = "E",
+      description =
+          "alpha: sparsities go from 1 - E to 1 + E times their middle. Default: 0.2, published for"
+              + " LLaMA-7B.")
+  private double epsilon;
+
+  @Option(
+      names = "--alpha-fit",
+      defaultValue = "peak",
+      paramLabel = "NAME",
+      description =
+          "alpha: where a spectrum's tail begins, peak (the published script's default) or mid (the"
+              + " paper's text). Default: ${DEFAULT-VALUE}.")
+  private AlphaFit alphaFit;
+
+  @Option(
+      names = "--alpha-per-linear",
+      description = "alpha: a sparsity for each linear layer, not for each block.")
+  private boolean alphaPerLinear;
+
+  @Option(
+      names = "--dlp-alpha",
+      defaultValue = "0.15",
+      paramLabel = "A",
+      description = "dlp: the blocks' sparsities span 2 A. Default: 0.15.")
+  private double dlpAlpha;
+
+  @Option(
+      names = "--atp-beta",
+      paramLabel = "B",
+      description = "atp: the step of sparsity from each block to the next. No default.")
+  private Double atpBeta;
 
   @Option(
       names = "--propagation",
@@ -193,15 +230,28 @@ final class PruneCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    PruneOptions options =
+    if (sparsity == null && !allocation.isList()) {
+      throw new IllegalArgumentException(
+          "Cannot prune without --sparsity, the share of weights to remove: only --allocation"
+              + " ratios:URI brings its own");
+    }
+    // What is out of range is refused at once; of a list, all but the list.
+    PruneOptions asked =
         new PruneOptions(
-            model, output, sparsity, metric.pruner, allocator(), propagation, overwrite);
+            model,
+            output,
+            sparsity == null ? 0 : sparsity,
+            metric.pruner,
+            allocation.isList() ? new Uniform() : allocator(),
+            propagation,
+            overwrite);
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("prune")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       // What can be refused at once is refused before any text is tokenized.
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
+      PruneOptions options = allocation.isList() ? withList(asked, layout, storage) : asked;
       OutputCheckpoint.requireFree(storage, options);
       JsonFile.requireWritable(storage, json);
       progress.say(InspectCommand.summary(model, layout));
@@ -245,10 +295,26 @@ final class PruneCommand implements Callable<Integer> {
     }
   }
 
+  /** The options with somebody's own list, checked against the model before any text is read. */
+  private PruneOptions withList(PruneOptions asked, ModelLayout layout, Storage storage)
+      throws IOException {
+    GivenRatios ratios = allocation.read(storage);
+    List<LayerProfile> shapes = layout.blocks().stream().map(LayerProfile::ofShapes).toList();
+    double target = sparsity == null ? ratios.mean(shapes) : sparsity;
+    ratios.allocate(shapes, target);
+    return asked.withSparsity(target).withAllocator(ratios);
+  }
+
   private SparsityAllocator allocator() {
-    return switch (allocation) {
-      case OWL -> new Owl(outlierThreshold, lambda);
-      case UNIFORM -> new Uniform();
-    };
+    AllocationChoice.Parameters values =
+        new AllocationChoice.Parameters(
+            List.of(outlierThreshold),
+            List.of(lambda),
+            List.of(alphaFit),
+            List.of(epsilon),
+            alphaPerLinear,
+            List.of(dlpAlpha),
+            atpBeta == null ? List.of() : List.of(atpBeta));
+    return allocation.allocators(values).get(0).suitedTo(metric.pruner);
   }
 }

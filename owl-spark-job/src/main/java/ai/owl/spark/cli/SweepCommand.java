@@ -1,8 +1,7 @@
 package ai.owl.spark.cli;
 
-import ai.owl.allocation.Owl;
+import ai.owl.allocation.AlphaFit;
 import ai.owl.allocation.SparsityAllocator;
-import ai.owl.allocation.Uniform;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Checkpoint;
@@ -89,15 +88,18 @@ final class SweepCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "NAME",
       defaultValue = "uniform,owl",
-      description = "Of ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-  private List<PruneCommand.Allocation> allocations = List.of();
+      completionCandidates = AllocationChoice.Names.class,
+      description =
+          "Of ${COMPLETION-CANDIDATES}, as for prune. A list of ratios is tried at the sparsities"
+              + " that its mean meets. Default: ${DEFAULT-VALUE}.")
+  private List<AllocationChoice> allocations = List.of();
 
   @Option(
       names = "--outlier-threshold",
       split = ",",
       paramLabel = "M",
       defaultValue = "3,5,7,10",
-      description = "Values of M for owl. Default: ${DEFAULT-VALUE}.")
+      description = "Values of M for owl…. Default: ${DEFAULT-VALUE}.")
   private List<Double> thresholds = List.of();
 
   @Option(
@@ -105,8 +107,44 @@ final class SweepCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "L",
       defaultValue = "0.02,0.05,0.08,0.1,0.2",
-      description = "Values of lambda for owl. Default, the paper's grid: ${DEFAULT-VALUE}.")
+      description = "Values of lambda for owl…. Default, the paper's grid: ${DEFAULT-VALUE}.")
   private List<Double> lambdas = List.of();
+
+  @Option(
+      names = "--epsilon",
+      split = ",",
+      paramLabel = "E",
+      defaultValue = "0.2,0.3,0.4,0.5",
+      description = "Values for alpha. Default, those published for LLaMA: ${DEFAULT-VALUE}.")
+  private List<Double> epsilons = List.of();
+
+  @Option(
+      names = "--alpha-fit",
+      split = ",",
+      paramLabel = "NAME",
+      defaultValue = "peak",
+      description = "Of peak, mid, for alpha. Default: ${DEFAULT-VALUE}.")
+  private List<AlphaFit> alphaFits = List.of();
+
+  @Option(
+      names = "--alpha-per-linear",
+      description = "alpha: a sparsity for each linear layer, not for each block.")
+  private boolean alphaPerLinear;
+
+  @Option(
+      names = "--dlp-alpha",
+      split = ",",
+      paramLabel = "A",
+      defaultValue = "0.15",
+      description = "Values for dlp. Default: ${DEFAULT-VALUE}.")
+  private List<Double> dlpAlphas = List.of();
+
+  @Option(
+      names = "--atp-beta",
+      split = ",",
+      paramLabel = "B",
+      description = "Values for atp. No default.")
+  private List<Double> atpBetas = List.of();
 
   @Option(
       names = "--propagation",
@@ -142,13 +180,27 @@ final class SweepCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    SweepOptions options =
-        new SweepOptions(model, output, patterns(), pruners(), allocators(), propagations);
-    options.ways(); // refuses what is out of range before anything is read
+    // What is out of range is refused before anything is read; of a list, all but the list.
+    List<SparsityAllocator> named = new ArrayList<>();
+    List<AllocationChoice> lists = new ArrayList<>();
+    for (AllocationChoice choice : allocations) {
+      if (choice.isList()) {
+        lists.add(choice);
+      } else {
+        named.addAll(choice.allocators(values()));
+      }
+    }
+    if (lists.isEmpty()) {
+      options(named).ways();
+    }
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("sweep")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+      for (AllocationChoice list : lists) {
+        named.add(list.read(storage));
+      }
+      SweepOptions options = options(named);
       progress.say(InspectCommand.summary(model, ModelLayout.of(Checkpoint.open(storage, model))));
       if (storage.exists(Storage.resolve(output, "config.json"))) {
         throw new IllegalArgumentException(
@@ -185,20 +237,12 @@ final class SweepCommand implements Callable<Integer> {
     return metrics.stream().map(PruneCommand.Metric::pruner).toList();
   }
 
-  private List<SparsityAllocator> allocators() {
-    List<SparsityAllocator> all = new ArrayList<>();
-    for (PruneCommand.Allocation allocation : allocations) {
-      switch (allocation) {
-        case UNIFORM -> all.add(new Uniform());
-        case OWL -> {
-          for (double threshold : thresholds) {
-            for (double lambda : lambdas) {
-              all.add(new Owl(threshold, lambda));
-            }
-          }
-        }
-      }
-    }
-    return all;
+  private SweepOptions options(List<SparsityAllocator> allocators) {
+    return new SweepOptions(model, output, patterns(), pruners(), allocators, propagations);
+  }
+
+  private AllocationChoice.Parameters values() {
+    return new AllocationChoice.Parameters(
+        thresholds, lambdas, alphaFits, epsilons, alphaPerLinear, dlpAlphas, atpBetas);
   }
 }

@@ -41,8 +41,8 @@ final class ExecutorBlocks {
   private static final int MATRIX_SHARES = 1 << 10;
 
   /**
-   * The same bound for flat jobs that load a matrix a task, in shares of those blocks' memory; fair,
-   * lest a large matrix wait for ever.
+   * The same bound for flat jobs that load a matrix a task, in shares of those blocks' memory;
+   * fair, lest a large matrix wait for ever.
    */
   static final Semaphore FLAT_JOB_MATRICES = new Semaphore(MATRIX_SHARES, true);
 

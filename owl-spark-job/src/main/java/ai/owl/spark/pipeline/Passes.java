@@ -100,8 +100,7 @@ final class Passes implements AutoCloseable {
     boolean activations = asked.stream().anyMatch(Evidence::isOfActivations);
     List<ProfileTask> tasks = new ArrayList<>();
     for (BlockLayout block : blocks) {
-      BlockStatistics seen =
-          activations ? statistics.get(block.index()) : new BlockStatistics();
+      BlockStatistics seen = activations ? statistics.get(block.index()) : new BlockStatistics();
       tasks.add(new ProfileTask(block, seen, thresholds, asked));
     }
     clock.begin(PruneRun.PROFILE, tasks.size());

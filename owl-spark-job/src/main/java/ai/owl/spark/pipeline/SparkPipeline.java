@@ -33,9 +33,9 @@ import org.apache.spark.api.java.JavaSparkContext;
  * the byte.
  *
  * <p>A pass through the model is a row of jobs, one a block, whose tasks take slices of the
- * sequences through it. Measuring blocks for the allocator and pruning are one flat job each, with a
- * task a block; spectra one with a task a matrix.
- * The driver sees statistics, receipts and losses; weights go from storage to executors and back.
+ * sequences through it. Measuring blocks for the allocator and pruning are one flat job each, with
+ * a task a block; spectra one with a task a matrix. The driver sees statistics, receipts and
+ * losses; weights go from storage to executors and back.
  */
 public final class SparkPipeline {
   private static final int TASKS_PER_SLOT = 4; // so that a slow task leaves little to wait for
@@ -158,8 +158,7 @@ public final class SparkPipeline {
       Perplexity dense = run.dense(() -> passes.evaluate(windows));
       List<BlockStatistics> statistics =
           run.needsDensePass() ? passes.dense(calibration) : List.of();
-      List<LayerProfile> profiles =
-          passes.profile(statistics, run.thresholds(), run.evidence());
+      List<LayerProfile> profiles = passes.profile(statistics, run.thresholds(), run.evidence());
       for (PruneOptions way : run.open()) {
         Optional<SparsityAllocation> allocation = run.allocate(way, profiles);
         if (allocation.isEmpty()) {
