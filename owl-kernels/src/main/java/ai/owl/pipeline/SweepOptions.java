@@ -22,6 +22,7 @@ public record SweepOptions(
     List<SparsityPattern> patterns,
     List<Pruner> pruners,
     List<SparsityAllocator> allocators,
+    Rounding rounding,
     List<Propagation> propagations)
     implements Serializable {
   public SweepOptions {
@@ -46,14 +47,7 @@ public record SweepOptions(
             Propagation matters = pruner.needsStatistics() ? propagation : Propagation.SEQUENTIAL;
             ways.add(
                 new PruneOptions(
-                    model,
-                    output,
-                    pattern,
-                    pruner,
-                    allocator,
-                    Rounding.MEAN_PRESERVING,
-                    matters,
-                    false));
+                    model, output, pattern, pruner, allocator, rounding, matters, false));
           }
         }
       }

@@ -1,8 +1,10 @@
 package ai.owl.spark.cli;
 
+import ai.owl.allocation.Rounding;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.pipeline.Propagation;
+import ai.owl.pruning.ComparisonGroup;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -68,7 +70,9 @@ public final class Main {
     Invocation.begin(args);
     Main main = new Main();
     CommandLine commandLine = new CommandLine(main);
-    register(commandLine, PruneCommand.Metric.class);
+    register(commandLine, PrunerFlags.Metric.class);
+    register(commandLine, ComparisonGroup.class);
+    register(commandLine, Rounding.class);
     register(commandLine, PruneCommand.Allocation.class);
     register(commandLine, Propagation.class);
     register(commandLine, WindowSampling.class);

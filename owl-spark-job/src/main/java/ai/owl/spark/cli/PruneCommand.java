@@ -12,12 +12,6 @@ import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
-import ai.owl.pruning.Magnitude;
-import ai.owl.pruning.MetricPruner;
-import ai.owl.pruning.Pruner;
-import ai.owl.pruning.Ria;
-import ai.owl.pruning.SparseGpt;
-import ai.owl.pruning.Wanda;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.Provenance;
@@ -33,6 +27,7 @@ import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code owl prune}: from a checkpoint to a pruned one. */
@@ -42,29 +37,6 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class PruneCommand implements Callable<Integer> {
-  /** The metrics that weights can be chosen by. */
-  enum Metric {
-    WANDA(new MetricPruner(new Wanda())),
-    SPARSEGPT(new SparseGpt()),
-    MAGNITUDE(new MetricPruner(new Magnitude())),
-    RIA(new MetricPruner(new Ria()));
-
-    private final Pruner pruner;
-
-    Metric(Pruner pruner) {
-      this.pruner = pruner;
-    }
-
-    Pruner pruner() {
-      return pruner;
-    }
-
-    @Override
-    public String toString() {
-      return pruner.name();
-    }
-  }
-
   /** The rules that sparsity can be spread over blocks by. */
   enum Allocation {
     OWL,
@@ -101,17 +73,30 @@ final class PruneCommand implements Callable<Integer> {
 
   @Option(
       names = "--sparsity",
-      required = true,
       paramLabel = "S",
-      description = "Share of the weights of the blocks' linear layers to remove, in [0, 1).")
-  private double sparsity;
+      description =
+          "Share of the weights of the blocks' linear layers to remove, in [0, 1). An N:M pattern"
+              + " says it by itself.")
+  private Optional<Double> sparsity = Optional.empty();
+
+  @Option(
+      names = "--pattern",
+      defaultValue = "unstructured",
+      paramLabel = "NAME",
+      converter = PrunerFlags.PatternName.Converter.class,
+      description =
+          "Where zeros may stand: unstructured, or N:M to keep N of every M consecutive weights,"
+              + " such as 2:4. Default: ${DEFAULT-VALUE}.")
+  private PrunerFlags.PatternName pattern;
 
   @Option(
       names = "--metric",
       defaultValue = "wanda",
       paramLabel = "NAME",
       description = "Which weights go: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-  private Metric metric;
+  private PrunerFlags.Metric metric;
+
+  @Mixin private PrunerFlags flags;
 
   @Option(
       names = "--allocation",
@@ -195,7 +180,14 @@ final class PruneCommand implements Callable<Integer> {
   public Integer call() throws Exception {
     PruneOptions options =
         new PruneOptions(
-            model, output, sparsity, metric.pruner, allocator(), propagation, overwrite);
+            model,
+            output,
+            PrunerFlags.pattern(pattern, sparsity),
+            flags.pruner(metric),
+            allocator(),
+            flags.rounding(),
+            propagation,
+            overwrite);
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("prune")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());

@@ -23,10 +23,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code owl sweep}: one checkpoint, pruned in many ways, each measured, none written. */
@@ -82,7 +84,19 @@ final class SweepCommand implements Callable<Integer> {
       paramLabel = "NAME",
       defaultValue = "wanda",
       description = "Of ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-  private List<PruneCommand.Metric> metrics = List.of();
+  private List<PrunerFlags.Metric> metrics = List.of();
+
+  @Option(
+      names = "--pattern",
+      split = ",",
+      defaultValue = "unstructured",
+      paramLabel = "NAME",
+      converter = PrunerFlags.PatternName.Converter.class,
+      description =
+          "unstructured (at every --sparsity) and N:M such as 2:4. Default: ${DEFAULT-VALUE}.")
+  private List<PrunerFlags.PatternName> patterns = List.of();
+
+  @Mixin private PrunerFlags flags;
 
   @Option(
       names = "--allocation",
@@ -143,7 +157,8 @@ final class SweepCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     SweepOptions options =
-        new SweepOptions(model, output, patterns(), pruners(), allocators(), propagations);
+        new SweepOptions(
+            model, output, patterns(), pruners(), allocators(), flags.rounding(), propagations);
     options.ways(); // refuses what is out of range before anything is read
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("sweep")) {
@@ -178,11 +193,19 @@ final class SweepCommand implements Callable<Integer> {
   }
 
   private List<SparsityPattern> patterns() {
-    return sparsities.stream().<SparsityPattern>map(SparsityPattern.Unstructured::new).toList();
+    List<SparsityPattern> all = new ArrayList<>();
+    for (PrunerFlags.PatternName pattern : patterns) {
+      if (pattern.kept() == 0) {
+        sparsities.forEach(sparsity -> all.add(new SparsityPattern.Unstructured(sparsity)));
+      } else {
+        all.add(PrunerFlags.pattern(pattern, Optional.empty()));
+      }
+    }
+    return all;
   }
 
   private List<Pruner> pruners() {
-    return metrics.stream().map(PruneCommand.Metric::pruner).toList();
+    return metrics.stream().map(flags::pruner).toList();
   }
 
   private List<SparsityAllocator> allocators() {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.owl.allocation.Owl;
+import ai.owl.allocation.Rounding;
 import ai.owl.allocation.Uniform;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.oracle.Fixture;
@@ -84,8 +85,8 @@ class SparkSweepTest {
     SweepReport sweep =
         new SparkPipeline(spark, STORAGE, Progress.NONE)
             .sweep(options(fixture), fixture.calibration(), fixture.evaluation());
-    // 2 sparsities x (wanda x 2 allocations x 2 propagations + magnitude x 2 allocations)
-    assertThat(sweep.rows()).hasSize(12);
+    // 3 patterns x 2 allocations x (wanda and sparsegpt x 2 propagations + magnitude)
+    assertThat(sweep.rows()).hasSize(30);
     int number = 0;
     for (SweepReport.Row row : sweep.rows()) {
       PruneOptions options =
@@ -106,6 +107,7 @@ class SparkSweepTest {
                 .min()
                 .orElseThrow());
     checkParquet(sweep);
+    assertThat(temporary.resolve("sweep/_owl/parts")).isEmptyDirectory();
   }
 
   private void checkParquet(SweepReport sweep) throws Exception {
@@ -136,6 +138,7 @@ class SparkSweepTest {
             List.of(new SparsityPattern.Unstructured(0.5)),
             List.of(new MetricPruner(new Wanda())),
             List.of(new Owl(5, 0.08)),
+            Rounding.MEAN_PRESERVING,
             List.of(Propagation.SEQUENTIAL));
     SweepReport first =
         new SparkPipeline(spark, STORAGE, Progress.NONE)
@@ -161,6 +164,7 @@ class SparkSweepTest {
                     List.of(new SparsityPattern.Unstructured(0.9)),
                     List.of(new MetricPruner(new Magnitude())),
                     List.of(new Owl(5, 0.4), new Uniform()),
+                    Rounding.MEAN_PRESERVING,
                     List.of(Propagation.DENSE)),
                 fixture.calibration(),
                 fixture.evaluation());
@@ -171,7 +175,10 @@ class SparkSweepTest {
 
   @Test
   void anEmptyGridIsRefused() {
-    assertThatThrownBy(() -> new SweepOptions("m", "o", List.of(), List.of(), List.of(), List.of()))
+    assertThatThrownBy(
+            () ->
+                new SweepOptions(
+                    "m", "o", List.of(), List.of(), List.of(), Rounding.PUBLISHED, List.of()))
         .hasMessageContaining("Cannot sweep an empty grid");
   }
 
@@ -185,6 +192,7 @@ class SparkSweepTest {
             new SparsityPattern.NofM(2, 4)),
         List.of(new MetricPruner(new Wanda()), new MetricPruner(new Magnitude()), new SparseGpt()),
         List.of(new Uniform(), new Owl(5, 0.08)),
+        Rounding.MEAN_PRESERVING,
         List.of(Propagation.SEQUENTIAL, Propagation.DENSE));
   }
 }
