@@ -13,6 +13,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.util.Optional;
+import java.util.function.Function;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -76,6 +77,10 @@ public final class Main {
     register(commandLine, PruneCommand.Allocation.class);
     register(commandLine, Propagation.class);
     register(commandLine, WindowSampling.class);
+    register(commandLine, Double.class, Double::valueOf, "a number");
+    register(commandLine, double.class, Double::valueOf, "a number");
+    register(commandLine, int.class, Integer::valueOf, "a whole number");
+    register(commandLine, long.class, Long::valueOf, "a whole number");
     commandLine.setExpandAtFiles(false);
     commandLine.setUsageHelpAutoWidth(true);
     commandLine.setParameterExceptionHandler(Main::refuse);
@@ -119,6 +124,20 @@ public final class Main {
 
   private static <E extends Enum<E>> void register(CommandLine commandLine, Class<E> type) {
     commandLine.registerConverter(type, new Choice<>(type));
+  }
+
+  /** Instead of picocli's "is not a double". */
+  private static <T> void register(
+      CommandLine commandLine, Class<T> type, Function<String, T> parser, String what) {
+    commandLine.registerConverter(
+        type,
+        value -> {
+          try {
+            return parser.apply(value);
+          } catch (NumberFormatException e) {
+            throw new CommandLine.TypeConversionException("'" + value + "' is not " + what);
+          }
+        });
   }
 
   private static int refuse(CommandLine.ParameterException failure, String[] args) {

@@ -18,6 +18,7 @@ import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.report.SweepTable;
 import ai.owl.spark.storage.HadoopStorage;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -165,10 +166,7 @@ final class SweepCommand implements Callable<Integer> {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       progress.say(InspectCommand.summary(model, ModelLayout.of(Checkpoint.open(storage, model))));
-      if (storage.exists(Storage.resolve(output, "config.json"))) {
-        throw new IllegalArgumentException(
-            "Cannot write to " + output + ": it is a model's folder; give another --output");
-      }
+      requireUsable(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       TokenSequences observed =
           input.calibration(calibration, model, sampling, sequences, length, seed);
@@ -202,6 +200,19 @@ final class SweepCommand implements Callable<Integer> {
       }
     }
     return all;
+  }
+
+  /** Finds out whether results can be written before hours are spent on them. */
+  private void requireUsable(Storage storage) throws IOException {
+    if (storage.exists(output) && !storage.isFolder(output)) {
+      throw new IllegalArgumentException(
+          "Cannot write to " + output + ": it is a file; --output must be a folder");
+    }
+    if (storage.exists(Storage.resolve(output, "config.json"))) {
+      throw new IllegalArgumentException(
+          "Cannot write to " + output + ": it is a model's folder; give another --output");
+    }
+    storage.create(Storage.resolve(output, "report.html")).abort();
   }
 
   private List<Pruner> pruners() {

@@ -23,9 +23,9 @@ import ai.owl.pruning.Wanda;
 import ai.owl.spark.report.SweepTable;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.hadoop.ParquetReader;
 import org.apache.parquet.hadoop.example.GroupReadSupport;
@@ -60,13 +60,13 @@ class SparkSweepTest {
     spark.close();
   }
 
-  /** Counts the stages that run sequences through the model. */
-  private static final class Passes implements Progress {
-    private final AtomicInteger begun = new AtomicInteger();
+  /** Notes the stages. */
+  private static final class Stages implements Progress {
+    private final List<String> begun = new ArrayList<>();
 
     @Override
     public void begin(String stage, int steps) {
-      begun.incrementAndGet();
+      begun.add(stage);
     }
 
     @Override
@@ -82,9 +82,13 @@ class SparkSweepTest {
   @Test
   void everyRowIsWhatPruningAndEvaluatingGives() throws Exception {
     Fixture fixture = Fixture.golden("llama-f32");
+    Stages stages = new Stages();
     SweepReport sweep =
-        new SparkPipeline(spark, STORAGE, Progress.NONE)
+        new SparkPipeline(spark, STORAGE, stages)
             .sweep(options(fixture), fixture.calibration(), fixture.evaluation());
+    assertThat(stages.begun)
+        .as("the dense pass is shared")
+        .containsOnlyOnce("calibrate", "profile");
     // 3 patterns x 2 allocations x (wanda and sparsegpt x 2 propagations + magnitude)
     assertThat(sweep.rows()).hasSize(30);
     int number = 0;
@@ -143,11 +147,11 @@ class SparkSweepTest {
     SweepReport first =
         new SparkPipeline(spark, STORAGE, Progress.NONE)
             .sweep(part, fixture.calibration(), fixture.evaluation());
-    Passes passes = new Passes();
+    Stages stages = new Stages();
     SweepReport second =
-        new SparkPipeline(spark, STORAGE, passes)
+        new SparkPipeline(spark, STORAGE, stages)
             .sweep(part, fixture.calibration(), fixture.evaluation());
-    assertThat(passes.begun).hasValue(0);
+    assertThat(stages.begun).isEmpty();
     assertThat(second.rows()).isEqualTo(first.rows());
     assertThat(second.dense()).isEqualTo(first.dense());
   }
