@@ -8,6 +8,7 @@ import shlex
 import shutil
 
 import product
+import sweeping
 from checkpoint import read_folder, require_same_folder
 from loading import cut, perplexity, tokens_of
 from verdict import require, require_close
@@ -24,7 +25,10 @@ def checks(fixtures):
     yield "demo: the command it prints gives the same bytes", check_printed_command
     yield "demo: again in the same folder", check_again
     yield "demo: leaves a foreign folder alone", check_foreign
+    yield "demo: a folder that cannot be written", check_unwritable
+    yield "demo: the table in README.md", check_readme
     yield "report of demo in a browser", check_report_of_demo
+    yield "report of sweep in a browser", check_report_of_sweep
     yield "report of prune in a browser", check_report_of_prune
 
 
@@ -104,6 +108,23 @@ def check_foreign():
     require([file.name for file in folder.iterdir()] == ["thesis.txt"], "something was written")
 
 
+def check_unwritable():
+    file = product.WORK / "demo-unwritable.txt"
+    file.write_text("mine")
+    for output, message in ((file, "it is a file; --output must be a folder"), (file / "demo", "Cannot use")):
+        outcome = product.owl("demo", "--output", output)
+        require(outcome.code == 2 and message in outcome.err, f"{output}: exit code {outcome.code}: {outcome.err}")
+    require(file.read_text() == "mine", "the file was changed")
+
+
+def check_readme():
+    """What it says the demo prints; the last digits may depend on the processor."""
+    _, found = run()
+    written = table((product.ROOT / "README.md").read_text("utf-8"))
+    for label, value in written.items():
+        require_close(f"{label} in README.md", value, found[label], 0.005)
+
+
 def opened(page_file, look):
     """Opens a page in Chromium and lets `look` see it; it may fetch nothing and complain of nothing."""
     from playwright.sync_api import sync_playwright
@@ -161,6 +182,27 @@ def check_report_of_demo():
             require(story[:60] in re.sub(r"\s+", " ", body), f"the page lacks the text: {story}")
 
     opened(FOLDER / "report.html", look)
+
+
+def check_report_of_sweep():
+    folder, _ = sweeping.swept()
+    report = json.loads((folder / "sweep.json").read_text())
+
+    def look(page):
+        require(data(page)["rows"] == report["rows"], "the page's data are not sweep.json's")
+        text = figure_text(page, "perplexity-figure")
+        for row in report["rows"]:
+            value = row["perplexity"]
+            shown = f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+            require(shown in text, f"the picture of perplexities lacks {shown}: {text}")
+        curves = page.locator("#perplexity-figure svg:visible polyline.curve").count()
+        require(curves == 4, f"{curves} curves, expected one for each metric and allocation")
+        require_table_under(page, "perplexity-figure", len(report["rows"]))
+        best = page.locator("#best tbody tr").count()
+        require(best == 2, f"the best at {best} sparsities, expected 2")
+        require("sweep" in page.inner_text("#again") and "0.5,0.7" in page.inner_text("#again"), "the page lacks the command")
+
+    opened(folder / "report.html", look)
 
 
 def check_report_of_prune():

@@ -25,6 +25,7 @@ def checks(fixtures):
     yield "generate: greedy, a pruned model", check_pruned
     yield "generate: drawn with a seed", check_drawn
     yield "generate: without a prompt", check_empty
+    yield "generate: a prompt in another encoding", check_encoding
 
 
 def folder(model):
@@ -69,6 +70,18 @@ def check_drawn():
     drawn = [generate(product.STORIES, "Once", "--temperature", 1, "--seed", seed) for seed in (7, 7, 8)]
     require(drawn[0] == drawn[1], "the same seed gave another text")
     require(drawn[0] != drawn[2], "another seed gave the same text")
+
+
+def check_encoding():
+    """A word in Latin-1, as from a terminal that is set to it, where the locale says UTF-8; and UTF-8 in the C locale."""
+    latin = "caf\udce9"  # the byte E9, which is no UTF-8
+    outcome = product.owl("generate", "--model", product.STORIES, "--prompt", latin, environment={"LC_ALL": "C.UTF-8"})
+    require(outcome.code == 2 and "Cannot use this --prompt: it is not text in UTF-8" in outcome.err,
+            f"exit code {outcome.code}: {outcome.err}")
+    require(not outcome.out, f"it wrote {outcome.out!r}")
+    outcome = product.owl(
+        "generate", "--model", product.STORIES, "--prompt", "A café", "--tokens", 1, environment={"LC_ALL": "C"})
+    require(outcome.code == 0 and outcome.out.startswith("A café"), f"exit code {outcome.code}: {outcome.out!r} {outcome.err}")
 
 
 def check_empty():

@@ -22,6 +22,7 @@ def checks(fixtures):
     yield "sweep: rows equal prune's", check_rows
     yield "sweep: killed and started again", check_again
     yield "sweep: refusals", check_refusals
+    yield "sweep: a folder that cannot be written", check_unwritable
 
 
 def command(output, *grid):
@@ -97,6 +98,7 @@ def check_again():
 def check_refusals():
     for grid, word in (
         (("--sparsity", ""), "sparsity"),
+        (("--sparsity", ","), "Cannot sweep an empty grid"),
         (("--sparsity", "0.7,1.5"), "1.5"),
         (("--metric", "wanda,ria"), "ria"),
         (("--outlier-threshold", "0"), "outlier-threshold"),
@@ -105,3 +107,14 @@ def check_refusals():
         outcome = product.owl(*command(folder, *grid))
         require(outcome.code == 2 and word in outcome.err, f"{grid}: exit code {outcome.code}: {outcome.err}")
         require(not pathlib.Path(folder).exists(), f"{grid}: something was written")
+
+
+def check_unwritable():
+    """Found out before anything is computed, and the file is left alone."""
+    file = product.WORK / "sweep-unwritable.txt"
+    file.write_text("mine")
+    for output, message in ((file, "it is a file; --output must be a folder"), (file / "sweep", "Cannot use")):
+        outcome = product.owl(*command(output))
+        require(outcome.code == 2 and message in outcome.err, f"{output}: exit code {outcome.code}: {outcome.err}")
+        require("calibrate" not in outcome.err, f"{output}: refused only after calibrating: {outcome.err}")
+    require(file.read_text() == "mine", "the file was changed")

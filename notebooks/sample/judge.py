@@ -1,6 +1,6 @@
 """Judges a sample model with the published algorithms in PyTorch, apart from the project's own Java.
 
-    python judge.py ../../owl-spark-job/src/main/resources/sample --oracle /work/shared/oracle/oracle.py
+    python judge.py ../../owl-spark-job/src/main/resources/sample --oracle ORACLE_PY
 
 Perplexity of Magnitude, Wanda and SparseGPT at 50, 60, 70 and 80 %, uniform and OWL (M 5, lambda 0.08), all
 sequential, and Wanda with OWL at 70 % for other M and lambda. The pruning, the outlier ratios and the allocation
@@ -103,7 +103,8 @@ class Runner:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sample", type=pathlib.Path, help="folder with model/, calibration.jsonl, evaluation.jsonl")
-    parser.add_argument("--oracle", type=pathlib.Path, default=pathlib.Path("/work/shared/oracle/oracle.py"))
+    parser.add_argument("--oracle", type=pathlib.Path, required=True,
+                        help="oracle.py of the folder \"shared\" beside the clone, which .ci/run uses too")
     parser.add_argument("--model", type=pathlib.Path, help="another checkpoint than sample/model")
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--sequences", type=int, default=64)

@@ -5,6 +5,7 @@ like the rest of the project.
 
     python stories.py --seed 1 --stories 3          prints three stories
     python stories.py --entropy --stories 4000      the generator's own entropy, per story, word and byte
+      … --tokenizer TOKENIZER_JSON                  and per token, with the least perplexity that a model can have
     python stories.py --check --stories 200         is every choice visible in the text? (see below)
 
 A story has a hero, a friend, an elder, an animal, a thing with its colour and material, a place with its
@@ -468,10 +469,11 @@ def check(seed, count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", default="1")
     parser.add_argument("--stories", type=int, default=3)
     parser.add_argument("--json", action="store_true", help='JSON lines with "text" instead of plain text')
     parser.add_argument("--entropy", action="store_true")
+    parser.add_argument("--tokenizer", help="tokenizer.json, to give the entropy per token too")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     if args.check:
@@ -484,13 +486,21 @@ def main():
         n = len(made)
         words = [len(t.split()) for t, _ in made]
         sentences = {s for t, _ in made for s in re.split(r"[.!?]\"? ", t)}
-        print(json.dumps({
+        found = {
             "stories": n, "distinct stories": len({t for t, _ in made}), "distinct sentences": len(sentences),
             "words per story": sum(words) / n, "fewest words": min(words), "most words": max(words),
             "bits per story": sum(b for _, b in made) / n,
             "bits per word": sum(b for _, b in made) / sum(words),
             "bits per byte": sum(b for _, b in made) / sum(len(t) + 1 for t, _ in made),
-        }, indent=1))
+        }
+        if args.tokenizer:
+            from tokenizers import Tokenizer  # nothing else here needs more than Python
+
+            tokenizer = Tokenizer.from_file(args.tokenizer)
+            tokens = sum(len(tokenizer.encode(t).ids) for t, _ in made)
+            bits = sum(b for _, b in made) / tokens
+            found |= {"tokens per story": tokens / n, "bits per token": bits, "least perplexity": 2**bits}
+        print(json.dumps(found, indent=1))
         return
     for text in stories(args.seed, args.stories):
         print(json.dumps({"text": text}) if args.json else text + "\n")

@@ -25,6 +25,11 @@ public record ErdosRenyi() implements SparsityAllocator {
   }
 
   @Override
+  public boolean perLinear() {
+    return true;
+  }
+
+  @Override
   public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
     LinearUnits units = new LinearUnits(name(), profiles);
     double[] density = new double[units.size()]; // without ε

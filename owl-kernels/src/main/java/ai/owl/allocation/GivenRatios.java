@@ -163,6 +163,11 @@ public record GivenRatios(String source, SortedMap<String, Double> ratios)
     return Set.of();
   }
 
+  @Override
+  public boolean perLinear() {
+    return !ratios.keySet().stream().allMatch(GivenRatios::isNumber);
+  }
+
   /** The share of all weights that goes, if every layer meets its ratio. */
   public double mean(List<LayerProfile> profiles) {
     LinearUnits units = new LinearUnits(name(), profiles);
@@ -178,8 +183,7 @@ public record GivenRatios(String source, SortedMap<String, Double> ratios)
     for (double sparsity : sparsities) {
       plain += sparsity / sparsities.length;
     }
-    boolean onlyBlocks = ratios.keySet().stream().allMatch(GivenRatios::isNumber);
-    if (onlyBlocks) {
+    if (!perLinear()) {
       plain = ratios.values().stream().mapToDouble(ratio -> ratio).average().orElseThrow();
     }
     if (Math.abs(mean - target) > CLOSE && Math.abs(plain - target) > CLOSE) {
@@ -206,7 +210,7 @@ public record GivenRatios(String source, SortedMap<String, Double> ratios)
             source,
             plain,
             mean));
-    if (onlyBlocks) {
+    if (!perLinear()) {
       List<Double> blocks = new ArrayList<>();
       for (LayerProfile profile : profiles) {
         blocks.add(ratios.get(Integer.toString(profile.block())));

@@ -48,6 +48,11 @@ public record Global(Evidence scores) implements SparsityAllocator {
   }
 
   @Override
+  public boolean perLinear() {
+    return true;
+  }
+
+  @Override
   public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
     LinearUnits units = new LinearUnits(name(), profiles);
     long[] counts = new long[ScoreHistogram.BUCKETS];

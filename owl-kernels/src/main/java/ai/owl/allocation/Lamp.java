@@ -74,6 +74,11 @@ public record Lamp() implements SparsityAllocator {
   }
 
   @Override
+  public boolean perLinear() {
+    return true;
+  }
+
+  @Override
   public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
     LinearUnits units = new LinearUnits(name(), profiles);
     Scores[] scores = new Scores[units.size()];

@@ -51,6 +51,11 @@ public record OwlLinear(double threshold, double lambda) implements SparsityAllo
   }
 
   @Override
+  public boolean perLinear() {
+    return true;
+  }
+
+  @Override
   public SparsityAllocation allocate(List<LayerProfile> profiles, double target) {
     LinearUnits units = new LinearUnits(name(), profiles);
     double[] ratios =

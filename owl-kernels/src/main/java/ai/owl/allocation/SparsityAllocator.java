@@ -50,6 +50,11 @@ public sealed interface SparsityAllocator extends Serializable
     return Optional.empty();
   }
 
+  /** Whether the linear layers of a block may get sparsities of their own. */
+  default boolean perLinear() {
+    return false;
+  }
+
   /** The same rule, with what follows from the pruner set to suit it. */
   default SparsityAllocator suitedTo(Pruner pruner) {
     return this;

@@ -45,6 +45,16 @@ public record PruneOptions(
       throw new IllegalArgumentException("Cannot use an empty --output");
     }
     if (pattern instanceof SparsityPattern.NofM nm) {
+      if (allocator.perLinear()) {
+        throw new IllegalArgumentException(
+            "Cannot use --allocation "
+                + allocator.name()
+                + " with --pattern "
+                + nm.label()
+                + ": it gives each linear layer a sparsity of its own, which whole weights of every "
+                + nm.of()
+                + " cannot follow; use one by block, such as owl");
+      }
       if (pruner instanceof WandaVariant) {
         throw new IllegalArgumentException(
             "Cannot use --use-variant with --pattern "

@@ -23,6 +23,7 @@ public record SweepOptions(
     List<SparsityPattern> patterns,
     List<Pruner> pruners,
     List<SparsityAllocator> allocators,
+    Rounding rounding,
     List<Propagation> propagations)
     implements Serializable {
   public SweepOptions {
@@ -52,7 +53,7 @@ public record SweepOptions(
                     pattern,
                     pruner,
                     allocator.suitedTo(pruner),
-                    Rounding.MEAN_PRESERVING,
+                    rounding,
                     matters,
                     false));
           }

@@ -131,9 +131,9 @@ public record SparseGpt(double dampening, int blockColumns) implements Pruner {
             "the Hessian is not positive definite at column "
                 + e.column()
                 + " with dampening "
-                + damp
+                + (float) damp
                 + ": raised to "
-                + damp * 10);
+                + (float) (damp * 10));
         damp *= 10;
       }
     }

@@ -48,13 +48,13 @@ class OwlRelativesTest {
     List<LayerProfile> profiles = List.of(block(0, 100, 0), block(1, 100, 0), block(2, 100, 9));
     assertThat(new OwlBounded(5, 0.2).risk(0.9)).isPresent();
     assertThat(new OwlBounded(5, 0.05).risk(0.9)).isEmpty();
-    assertThat(new OwlBounded(5, 0.1).allocate(profiles, 0.95).sparsities().get(2))
-        .isCloseTo(0.85, within(1e-12));
+    assertThat(new OwlBounded(5, 0.0999).allocate(profiles, 0.95).sparsities().get(2))
+        .isCloseTo(0.8501, within(1e-12));
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new OwlBounded(5, 0.1001).allocate(profiles, 0.95))
+        .isThrownBy(() -> new OwlBounded(5, 0.12).allocate(profiles, 0.95))
         .withMessage(
-            "Cannot allocate sparsity 0.95 over 3 blocks with --lambda 0.1001: block 0 would get"
-                + " 1.0001, outside [0, 1); use a --lambda below 0.1000");
+            "Cannot allocate sparsity 0.95 over 3 blocks with --lambda 0.12: block 0 would get"
+                + " 1.0100, outside [0, 1); use a --lambda below 0.1000");
   }
 
   @Test

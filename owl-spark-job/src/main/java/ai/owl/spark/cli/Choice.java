@@ -11,17 +11,21 @@ record Choice<E extends Enum<E>>(Class<E> type) implements ITypeConverter<E> {
   @Override
   public E convert(String value) {
     return Arrays.stream(type.getEnumConstants())
-        .filter(choice -> choice.name().equalsIgnoreCase(value))
+        .filter(choice -> label(choice).equalsIgnoreCase(value))
         .findFirst()
         .orElseThrow(
             () ->
                 new TypeConversionException(
                     "expected "
                         + Arrays.stream(type.getEnumConstants())
-                            .map(choice -> choice.name().toLowerCase(Locale.ROOT))
+                            .map(Choice::label)
                             .collect(Collectors.joining(" or "))
                         + ", not '"
                         + value
                         + "'"));
+  }
+
+  private static String label(Enum<?> choice) {
+    return choice.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 }

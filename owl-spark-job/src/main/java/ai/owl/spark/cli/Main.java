@@ -1,9 +1,11 @@
 package ai.owl.spark.cli;
 
 import ai.owl.allocation.AlphaFit;
+import ai.owl.allocation.Rounding;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.pipeline.Propagation;
+import ai.owl.pruning.ComparisonGroup;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -12,6 +14,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.util.Optional;
+import java.util.function.Function;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -69,11 +72,17 @@ public final class Main {
     Invocation.begin(args);
     Main main = new Main();
     CommandLine commandLine = new CommandLine(main);
-    register(commandLine, PruneCommand.Metric.class);
+    register(commandLine, PrunerFlags.Metric.class);
+    register(commandLine, ComparisonGroup.class);
+    register(commandLine, Rounding.class);
     register(commandLine, AlphaFit.class);
     commandLine.registerConverter(AllocationChoice.class, new AllocationChoice.Converter());
     register(commandLine, Propagation.class);
     register(commandLine, WindowSampling.class);
+    register(commandLine, Double.class, Double::valueOf, "a number");
+    register(commandLine, double.class, Double::valueOf, "a number");
+    register(commandLine, int.class, Integer::valueOf, "a whole number");
+    register(commandLine, long.class, Long::valueOf, "a whole number");
     commandLine.setExpandAtFiles(false);
     commandLine.setUsageHelpAutoWidth(true);
     commandLine.setParameterExceptionHandler(Main::refuse);
@@ -117,6 +126,20 @@ public final class Main {
 
   private static <E extends Enum<E>> void register(CommandLine commandLine, Class<E> type) {
     commandLine.registerConverter(type, new Choice<>(type));
+  }
+
+  /** Instead of picocli's "is not a double". */
+  private static <T> void register(
+      CommandLine commandLine, Class<T> type, Function<String, T> parser, String what) {
+    commandLine.registerConverter(
+        type,
+        value -> {
+          try {
+            return parser.apply(value);
+          } catch (NumberFormatException e) {
+            throw new CommandLine.TypeConversionException("'" + value + "' is not " + what);
+          }
+        });
   }
 
   private static int refuse(CommandLine.ParameterException failure, String[] args) {

@@ -14,12 +14,7 @@ import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
-import ai.owl.pruning.Magnitude;
-import ai.owl.pruning.MetricPruner;
-import ai.owl.pruning.Pruner;
-import ai.owl.pruning.Ria;
-import ai.owl.pruning.SparseGpt;
-import ai.owl.pruning.Wanda;
+import ai.owl.pruning.SparsityPattern;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.Provenance;
@@ -36,6 +31,7 @@ import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code owl prune}: from a checkpoint to a pruned one. */
@@ -45,29 +41,6 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class PruneCommand implements Callable<Integer> {
-  /** The metrics that weights can be chosen by. */
-  enum Metric {
-    WANDA(new MetricPruner(new Wanda())),
-    SPARSEGPT(new SparseGpt()),
-    MAGNITUDE(new MetricPruner(new Magnitude())),
-    RIA(new MetricPruner(new Ria()));
-
-    private final Pruner pruner;
-
-    Metric(Pruner pruner) {
-      this.pruner = pruner;
-    }
-
-    Pruner pruner() {
-      return pruner;
-    }
-
-    @Override
-    public String toString() {
-      return pruner.name();
-    }
-  }
-
   @Option(
       names = "--model",
       required = true,
@@ -96,16 +69,29 @@ final class PruneCommand implements Callable<Integer> {
       names = "--sparsity",
       paramLabel = "S",
       description =
-          "Share of the weights of the blocks' linear layers to remove, in [0, 1). Required, but"
-              + " with ratios:URI: there it is the list's mean, and checked against it if given.")
-  private Double sparsity;
+          "Share of the weights of the blocks' linear layers to remove, in [0, 1). An N:M pattern"
+              + " says it by itself, and so does ratios:URI: there it is the list's mean, which is"
+              + " checked against what is given here.")
+  private Optional<Double> sparsity = Optional.empty();
+
+  @Option(
+      names = "--pattern",
+      defaultValue = "unstructured",
+      paramLabel = "NAME",
+      converter = PrunerFlags.PatternName.Converter.class,
+      description =
+          "Where zeros may stand: unstructured, or N:M to keep N of every M consecutive weights,"
+              + " such as 2:4. Default: ${DEFAULT-VALUE}.")
+  private PrunerFlags.PatternName pattern;
 
   @Option(
       names = "--metric",
       defaultValue = "wanda",
       paramLabel = "NAME",
       description = "Which weights go: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-  private Metric metric;
+  private PrunerFlags.Metric metric;
+
+  @Mixin private PrunerFlags flags;
 
   @Option(
       names = "--allocation",
@@ -170,7 +156,7 @@ final class PruneCommand implements Callable<Integer> {
       names = "--atp-beta",
       paramLabel = "B",
       description = "atp: the step of sparsity from each block to the next. No default.")
-  private Double atpBeta;
+  private Optional<Double> atpBeta = Optional.empty();
 
   @Option(
       names = "--propagation",
@@ -230,19 +216,17 @@ final class PruneCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    if (sparsity == null && !allocation.isList()) {
-      throw new IllegalArgumentException(
-          "Cannot prune without --sparsity, the share of weights to remove: only --allocation"
-              + " ratios:URI brings its own");
-    }
     // What is out of range is refused at once; of a list, all but the list.
     PruneOptions asked =
         new PruneOptions(
             model,
             output,
-            sparsity == null ? 0 : sparsity,
-            metric.pruner,
+            isSparsityOfList()
+                ? new SparsityPattern.Unstructured(0) // until the list is read
+                : PrunerFlags.pattern(pattern, sparsity),
+            flags.pruner(metric),
             allocation.isList() ? new Uniform() : allocator(),
+            flags.rounding(),
             propagation,
             overwrite);
     try (ConsoleProgress progress = ConsoleProgress.standard();
@@ -300,9 +284,14 @@ final class PruneCommand implements Callable<Integer> {
       throws IOException {
     GivenRatios ratios = allocation.read(storage);
     List<LayerProfile> shapes = layout.blocks().stream().map(LayerProfile::ofShapes).toList();
-    double target = sparsity == null ? ratios.mean(shapes) : sparsity;
-    ratios.allocate(shapes, target);
+    double target = isSparsityOfList() ? ratios.mean(shapes) : asked.sparsity();
+    ratios.allocate(shapes, target); // refuses what does not fit
     return asked.withSparsity(target).withAllocator(ratios);
+  }
+
+  /** Whether nobody says the sparsity but somebody's own list. */
+  private boolean isSparsityOfList() {
+    return allocation.isList() && sparsity.isEmpty() && pattern.kept() == 0;
   }
 
   private SparsityAllocator allocator() {
@@ -314,7 +303,7 @@ final class PruneCommand implements Callable<Integer> {
             List.of(epsilon),
             alphaPerLinear,
             List.of(dlpAlpha),
-            atpBeta == null ? List.of() : List.of(atpBeta));
-    return allocation.allocators(values).get(0).suitedTo(metric.pruner);
+            atpBeta.stream().toList());
+    return allocation.allocators(values).get(0).suitedTo(flags.pruner(metric));
   }
 }

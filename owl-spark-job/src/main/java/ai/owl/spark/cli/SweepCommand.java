@@ -17,15 +17,18 @@ import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.report.SweepTable;
 import ai.owl.spark.storage.HadoopStorage;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code owl sweep}: one checkpoint, pruned in many ways, each measured, none written. */
@@ -81,7 +84,19 @@ final class SweepCommand implements Callable<Integer> {
       paramLabel = "NAME",
       defaultValue = "wanda",
       description = "Of ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
-  private List<PruneCommand.Metric> metrics = List.of();
+  private List<PrunerFlags.Metric> metrics = List.of();
+
+  @Option(
+      names = "--pattern",
+      split = ",",
+      defaultValue = "unstructured",
+      paramLabel = "NAME",
+      converter = PrunerFlags.PatternName.Converter.class,
+      description =
+          "unstructured (at every --sparsity) and N:M such as 2:4. Default: ${DEFAULT-VALUE}.")
+  private List<PrunerFlags.PatternName> patterns = List.of();
+
+  @Mixin private PrunerFlags flags;
 
   @Option(
       names = "--allocation",
@@ -202,10 +217,7 @@ final class SweepCommand implements Callable<Integer> {
       }
       SweepOptions options = options(named);
       progress.say(InspectCommand.summary(model, ModelLayout.of(Checkpoint.open(storage, model))));
-      if (storage.exists(Storage.resolve(output, "config.json"))) {
-        throw new IllegalArgumentException(
-            "Cannot write to " + output + ": it is a model's folder; give another --output");
-      }
+      requireUsable(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       TokenSequences observed =
           input.calibration(calibration, model, sampling, sequences, length, seed);
@@ -230,15 +242,37 @@ final class SweepCommand implements Callable<Integer> {
   }
 
   private List<SparsityPattern> patterns() {
-    return sparsities.stream().<SparsityPattern>map(SparsityPattern.Unstructured::new).toList();
+    List<SparsityPattern> all = new ArrayList<>();
+    for (PrunerFlags.PatternName pattern : patterns) {
+      if (pattern.kept() == 0) {
+        sparsities.forEach(sparsity -> all.add(new SparsityPattern.Unstructured(sparsity)));
+      } else {
+        all.add(PrunerFlags.pattern(pattern, Optional.empty()));
+      }
+    }
+    return all;
+  }
+
+  /** Finds out whether results can be written before hours are spent on them. */
+  private void requireUsable(Storage storage) throws IOException {
+    if (storage.exists(output) && !storage.isFolder(output)) {
+      throw new IllegalArgumentException(
+          "Cannot write to " + output + ": it is a file; --output must be a folder");
+    }
+    if (storage.exists(Storage.resolve(output, "config.json"))) {
+      throw new IllegalArgumentException(
+          "Cannot write to " + output + ": it is a model's folder; give another --output");
+    }
+    storage.create(Storage.resolve(output, "report.html")).abort();
   }
 
   private List<Pruner> pruners() {
-    return metrics.stream().map(PruneCommand.Metric::pruner).toList();
+    return metrics.stream().map(flags::pruner).toList();
   }
 
   private SweepOptions options(List<SparsityAllocator> allocators) {
-    return new SweepOptions(model, output, patterns(), pruners(), allocators, propagations);
+    return new SweepOptions(
+        model, output, patterns(), pruners(), allocators, flags.rounding(), propagations);
   }
 
   private AllocationChoice.Parameters values() {

@@ -319,14 +319,21 @@ final class Page {
     return text.toString();
   }
 
-  /** The last part of a location. */
+  /** The last part of a location; the last two if the last says no more than that it is a model. */
   static String name(String location) {
     String trimmed = location.strip();
     while (trimmed.length() > 1 && (trimmed.endsWith("/") || trimmed.endsWith("\\"))) {
       trimmed = trimmed.substring(0, trimmed.length() - 1);
     }
-    int slash = Math.max(trimmed.lastIndexOf('/'), trimmed.lastIndexOf('\\'));
+    int slash = slash(trimmed, trimmed.length() - 1);
+    if (trimmed.substring(slash + 1).equals("model") && slash > 0) {
+      slash = slash(trimmed, slash - 1);
+    }
     return trimmed.substring(slash + 1).isEmpty() ? location : trimmed.substring(slash + 1);
+  }
+
+  private static int slash(String location, int from) {
+    return Math.max(location.lastIndexOf('/', from), location.lastIndexOf('\\', from));
   }
 
   private static String style() {

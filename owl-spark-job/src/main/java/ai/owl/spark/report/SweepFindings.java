@@ -3,6 +3,7 @@ package ai.owl.spark.report;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pipeline.SweepReport.Row;
+import ai.owl.pruning.SparsityPattern;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -53,11 +54,18 @@ final class SweepFindings {
     return metric(row) + " " + row.options().allocator().label();
   }
 
-  /** What chose the weights; with the propagation if there are several. */
+  /**
+   * What chose the weights; with the pattern if there is one, and the propagation if there are
+   * several.
+   */
   String metric(Row row) {
-    String name = row.options().pruner().label();
-    return propagations && row.options().pruner().needsStatistics()
-        ? name + " (" + row.options().propagation().label() + ")"
+    PruneOptions options = row.options();
+    String name = options.pruner().label();
+    if (!(options.pattern() instanceof SparsityPattern.Unstructured)) {
+      name += " " + options.pattern().label();
+    }
+    return propagations && options.pruner().needsStatistics()
+        ? name + " (" + options.propagation().label() + ")"
         : name;
   }
 

@@ -203,8 +203,10 @@ final class SweepPage {
       warnings.add(
           new Page.Warning(
               Numbers.format(
-                  "%d of %d rows missed the asked sparsity by more than %s.",
-                  missed.size(), sweep.rows().size(), Numbers.percent(Page.MISSED)),
+                  "%d of %d rows missed the asked sparsity by more than %.1f percentage points. Each"
+                      + " metric rounds in its own way, which shows in short rows and among equal"
+                      + " weights; compare perplexities with that in mind.",
+                  missed.size(), sweep.rows().size(), 100 * Page.MISSED),
               missed));
     }
     sweep.warnings().forEach(text -> warnings.add(Page.Warning.of(text)));
@@ -403,7 +405,7 @@ final class SweepPage {
   private void pairs(Markup out, List<SweepFindings.Pair> pairs) {
     out.leaf(
         "p",
-        "The same metric at the same sparsity, spread evenly over the blocks (uniform) and by the"
+        "The same metric, asked for the same sparsity, spread evenly over the blocks (uniform) and by the"
             + " best other allocation.",
         "class",
         "caption");

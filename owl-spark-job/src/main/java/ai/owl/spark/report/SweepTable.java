@@ -28,6 +28,8 @@ public final class SweepTable {
             optional double outlier_threshold;
             optional double lambda;
             optional binary propagation (STRING);
+            required binary pattern (STRING);
+            required binary label (STRING);
             required double reached;
             required double perplexity;
             required double dense_perplexity;
@@ -111,6 +113,8 @@ public final class SweepTable {
     if (options.pruner().needsStatistics()) {
       group.add("propagation", options.propagation().label());
     }
+    group.add("pattern", options.pattern().label());
+    group.add("label", row.label());
     group.add("reached", row.reached());
     group.add("perplexity", row.pruned().value());
     group.add("dense_perplexity", report.dense().value());

@@ -79,31 +79,30 @@ class SparkPipelineTest {
   @MethodSource("models")
   void writesTheBytesOfTheLocalPipeline(String name) throws Exception {
     Fixture fixture = Fixture.golden(name);
-    for (Propagation propagation : Propagation.values()) {
-      for (boolean owl : new boolean[] {true, false}) {
-        PruneOptions options =
-            PruneOptions.defaults(fixture.model(), output("local-" + propagation + owl))
-                .withPropagation(propagation);
-        options = owl ? options : options.withAllocator(new Uniform());
-        PruneReport local =
-            new LocalPipeline(STORAGE, Progress.NONE)
-                .prune(
-                    options, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
-        PruneOptions distributed = options.withOutput(output("spark-" + propagation + owl));
-        PruneReport report =
-            new SparkPipeline(spark, STORAGE, Progress.NONE)
-                .prune(
-                    distributed,
-                    Optional.of(fixture.calibration()),
-                    Optional.of(fixture.evaluation()));
-        assertThat(Folders.digests(Path.of(distributed.output())))
-            .isEqualTo(Folders.digests(Path.of(options.output())));
-        assertThat(report.blocks()).isEqualTo(local.blocks());
-        assertThat(report.pruned()).isEqualTo(local.pruned());
-        assertThat(report.dense()).isEqualTo(local.dense());
-        assertThat(report.fingerprint()).isEqualTo(local.fingerprint());
+    PruneOptions owl = PruneOptions.defaults(fixture.model(), "unused");
+    for (PruneOptions options : List.of(owl, owl.withAllocator(new Uniform()))) {
+      for (Propagation propagation : Propagation.values()) {
+        requireTheSame(fixture, options.withPropagation(propagation));
       }
+      requireTheSame(fixture, options.withPruner(new MetricPruner(new Magnitude())));
     }
+  }
+
+  private void requireTheSame(Fixture fixture, PruneOptions options) throws Exception {
+    PruneOptions here = options.withOverwrite(true).withOutput(output("local"));
+    PruneOptions there = options.withOverwrite(true).withOutput(output("spark"));
+    PruneReport local =
+        new LocalPipeline(STORAGE, Progress.NONE)
+            .prune(here, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
+    PruneReport report =
+        new SparkPipeline(spark, STORAGE, Progress.NONE)
+            .prune(there, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
+    assertThat(Folders.digests(Path.of(there.output())))
+        .isEqualTo(Folders.digests(Path.of(here.output())));
+    assertThat(report.blocks()).isEqualTo(local.blocks());
+    assertThat(report.pruned()).isEqualTo(local.pruned());
+    assertThat(report.dense()).isEqualTo(local.dense());
+    assertThat(report.fingerprint()).isEqualTo(local.fingerprint());
   }
 
   /** Every way of choosing weights, with enough sequences for several groups of them. */
@@ -116,6 +115,7 @@ class SparkPipelineTest {
         options.withPruner(new SparseGpt(0.05, 16)).withPropagation(Propagation.DENSE),
         uniform.withPruner(new SparseGpt()),
         twoOfFour.withPruner(new SparseGpt()),
+        options,
         twoOfFour,
         twoOfFour.withPattern(new SparsityPattern.NofM(5, 8)).withRounding(Rounding.PUBLISHED),
         twoOfFour.withPruner(new MetricPruner(new Magnitude())),

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.owl.allocation.Owl;
+import ai.owl.allocation.Rounding;
 import ai.owl.allocation.Uniform;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.oracle.Fixture;
@@ -22,9 +23,9 @@ import ai.owl.pruning.Wanda;
 import ai.owl.spark.report.SweepTable;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.hadoop.ParquetReader;
 import org.apache.parquet.hadoop.example.GroupReadSupport;
@@ -59,13 +60,13 @@ class SparkSweepTest {
     spark.close();
   }
 
-  /** Counts the stages that run sequences through the model. */
-  private static final class Passes implements Progress {
-    private final AtomicInteger begun = new AtomicInteger();
+  /** Notes the stages. */
+  private static final class Stages implements Progress {
+    private final List<String> begun = new ArrayList<>();
 
     @Override
     public void begin(String stage, int steps) {
-      begun.incrementAndGet();
+      begun.add(stage);
     }
 
     @Override
@@ -81,11 +82,15 @@ class SparkSweepTest {
   @Test
   void everyRowIsWhatPruningAndEvaluatingGives() throws Exception {
     Fixture fixture = Fixture.golden("llama-f32");
+    Stages stages = new Stages();
     SweepReport sweep =
-        new SparkPipeline(spark, STORAGE, Progress.NONE)
+        new SparkPipeline(spark, STORAGE, stages)
             .sweep(options(fixture), fixture.calibration(), fixture.evaluation());
-    // 2 sparsities x (wanda x 2 allocations x 2 propagations + magnitude x 2 allocations)
-    assertThat(sweep.rows()).hasSize(12);
+    assertThat(stages.begun)
+        .as("the dense pass is shared")
+        .containsOnlyOnce("calibrate", "profile");
+    // 3 patterns x 2 allocations x (wanda and sparsegpt x 2 propagations + magnitude)
+    assertThat(sweep.rows()).hasSize(30);
     int number = 0;
     for (SweepReport.Row row : sweep.rows()) {
       PruneOptions options =
@@ -106,6 +111,7 @@ class SparkSweepTest {
                 .min()
                 .orElseThrow());
     checkParquet(sweep);
+    assertThat(temporary.resolve("sweep/_owl/parts")).isEmptyDirectory();
   }
 
   private void checkParquet(SweepReport sweep) throws Exception {
@@ -136,15 +142,16 @@ class SparkSweepTest {
             List.of(new SparsityPattern.Unstructured(0.5)),
             List.of(new MetricPruner(new Wanda())),
             List.of(new Owl(5, 0.08)),
+            Rounding.MEAN_PRESERVING,
             List.of(Propagation.SEQUENTIAL));
     SweepReport first =
         new SparkPipeline(spark, STORAGE, Progress.NONE)
             .sweep(part, fixture.calibration(), fixture.evaluation());
-    Passes passes = new Passes();
+    Stages stages = new Stages();
     SweepReport second =
-        new SparkPipeline(spark, STORAGE, passes)
+        new SparkPipeline(spark, STORAGE, stages)
             .sweep(part, fixture.calibration(), fixture.evaluation());
-    assertThat(passes.begun).hasValue(0);
+    assertThat(stages.begun).isEmpty();
     assertThat(second.rows()).isEqualTo(first.rows());
     assertThat(second.dense()).isEqualTo(first.dense());
   }
@@ -161,6 +168,7 @@ class SparkSweepTest {
                     List.of(new SparsityPattern.Unstructured(0.9)),
                     List.of(new MetricPruner(new Magnitude())),
                     List.of(new Owl(5, 0.4), new Uniform()),
+                    Rounding.MEAN_PRESERVING,
                     List.of(Propagation.DENSE)),
                 fixture.calibration(),
                 fixture.evaluation());
@@ -171,7 +179,10 @@ class SparkSweepTest {
 
   @Test
   void anEmptyGridIsRefused() {
-    assertThatThrownBy(() -> new SweepOptions("m", "o", List.of(), List.of(), List.of(), List.of()))
+    assertThatThrownBy(
+            () ->
+                new SweepOptions(
+                    "m", "o", List.of(), List.of(), List.of(), Rounding.PUBLISHED, List.of()))
         .hasMessageContaining("Cannot sweep an empty grid");
   }
 
@@ -185,6 +196,7 @@ class SparkSweepTest {
             new SparsityPattern.NofM(2, 4)),
         List.of(new MetricPruner(new Wanda()), new MetricPruner(new Magnitude()), new SparseGpt()),
         List.of(new Uniform(), new Owl(5, 0.08)),
+        Rounding.MEAN_PRESERVING,
         List.of(Propagation.SEQUENTIAL, Propagation.DENSE));
   }
 }

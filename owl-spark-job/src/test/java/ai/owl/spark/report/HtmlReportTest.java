@@ -278,6 +278,24 @@ class HtmlReportTest {
   }
 
   @Test
+  void warnsOfRowsThatMissedTheSparsityAndOfAllocationsThatAreNotCentred() throws Exception {
+    SweepReport demo = ReportExamples.demo();
+    List<SweepReport.Row> rows = new ArrayList<>(demo.rows());
+    SweepReport.Row first = rows.get(0);
+    rows.set(
+        0, new SweepReport.Row(first.options().withSparsity(0.69), first.blocks(), first.pruned()));
+    List<String> notes = List.of("sparsities lie in [0.62, 0.78]");
+    SweepReport off =
+        new SweepReport(
+            demo.model(), demo.architecture(), 1, 1, demo.dense(), rows, Map.of(), notes);
+    List<String> warnings = texts(parse(page(off)), "//section[@id='warnings']/ul/li");
+    assertThat(warnings.get(warnings.size() - 2))
+        .startsWith("1 of 4 rows missed the asked sparsity by more than 0.1 percentage points")
+        .contains("magnitude uniform at 69\u00a0%: reached 69.938\u00a0%");
+    assertThat(warnings.get(warnings.size() - 1)).isEqualTo("Sparsities lie in [0.62, 0.78]");
+  }
+
+  @Test
   void curvesHoldEveryRowOnALogarithmicAxis() throws Exception {
     SweepReport sweep = ReportExamples.sweep();
     Document document = parse(page(sweep));
@@ -520,6 +538,16 @@ class HtmlReportTest {
     assertThat(Page.command(ReportExamples.provenance().commandLine()))
         .startsWith("submit/owl prune \\\n    --model hdfs:///models/llama-7b \\\n")
         .contains("--calibration 'hdfs:///data/c4 train.00000-of-01024.json.gz' \\\n");
+  }
+
+  @Test
+  void namesAModelByMoreThanTheWordModel() {
+    assertThat(Page.name("hdfs:///models/llama-7b/")).isEqualTo("llama-7b");
+    assertThat(Page.name("owl-demo/model")).isEqualTo("owl-demo/model");
+    assertThat(Page.name("/a/b/model/")).isEqualTo("b/model");
+    assertThat(Page.name("/model")).isEqualTo("model");
+    assertThat(Page.name("model")).isEqualTo("model");
+    assertThat(Page.name("/")).isEqualTo("/");
   }
 
   @Test
