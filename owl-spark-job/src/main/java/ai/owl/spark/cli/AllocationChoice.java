@@ -21,6 +21,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.BiFunction;
 import java.util.function.Function;
@@ -122,11 +123,12 @@ record AllocationChoice(String name, String list) {
       if (value.startsWith(LIST) && value.length() > LIST.length()) {
         return new AllocationChoice("ratios", value.substring(LIST.length()));
       }
-      if (!CATALOGUE.containsKey(value)) {
+      String name = value.toLowerCase(Locale.ROOT);
+      if (!CATALOGUE.containsKey(name)) {
         throw new TypeConversionException(
             "expected one of " + String.join(", ", new Names()) + ", not '" + value + "'");
       }
-      return new AllocationChoice(value, "");
+      return new AllocationChoice(name, "");
     }
   }
 

@@ -32,7 +32,7 @@ class AllocationFlagsTest {
   @ParameterizedTest
   @CsvSource({"prune", "sweep"})
   void namesTheAllocationsThereAre(String command) {
-    for (String unknown : List.of("best", "ratios:", "OWL", "")) {
+    for (String unknown : List.of("best", "ratios:", "owls", "")) {
       error.reset();
       int code =
           run(
@@ -83,7 +83,7 @@ class AllocationFlagsTest {
       delimiter = '|',
       value = {
         "--metric magnitude --allocation global|global|scores|'|W|'",
-        "--metric magnitude --allocation erk|er||",
+        "--metric magnitude --allocation ERK|er||",
         "--metric magnitude --allocation alpha --alpha-fit mid --epsilon 0.1 --alpha-per-linear"
             + "|alpha|alphaPerLinear|true",
         "--metric magnitude --allocation atp --atp-beta 0.05|atp|atpBeta|0.05",
@@ -95,8 +95,7 @@ class AllocationFlagsTest {
   void prunes(String flags, String name, String setting, String value) throws Exception {
     List<String> command = new ArrayList<>(List.of(flags.split(" ")));
     if (flags.contains("wanda")) {
-      command.addAll(
-          List.of("--calibration", fixture.expected("tokens.safetensors").toString()));
+      command.addAll(List.of("--calibration", fixture.expected("tokens.safetensors").toString()));
     }
     command.addAll(List.of("--sparsity", "0.6"));
     JsonNode result = prune(command);
@@ -112,7 +111,8 @@ class AllocationFlagsTest {
   @Test
   void takesTheSparsityOfAList() throws Exception {
     Path list = temporary.resolve("mine.json");
-    Files.writeString(list, "{\"0\": 0.5, \"1\": 0.6, \"2\": 0.7, \"model.layers.2.mlp.up_proj\": 0.9}");
+    Files.writeString(
+        list, "{\"0\": 0.5, \"1\": 0.6, \"2\": 0.7, \"model.layers.2.mlp.up_proj\": 0.9}");
     List<String> flags =
         new ArrayList<>(List.of("--metric", "magnitude", "--allocation", "ratios:" + list));
     JsonNode result = prune(flags);
@@ -144,8 +144,15 @@ class AllocationFlagsTest {
   void refusesAListThatIsNotThereOrDoesNotFit() throws Exception {
     Path list = temporary.resolve("mine.txt");
     String[] command = {
-      "prune", "--metric", "magnitude", "--model", fixture.model(), "--output", out("no"),
-      "--allocation", "ratios:" + list
+      "prune",
+      "--metric",
+      "magnitude",
+      "--model",
+      fixture.model(),
+      "--output",
+      out("no"),
+      "--allocation",
+      "ratios:" + list
     };
     assertThat(run(command)).isEqualTo(Main.YOURS);
     assertThat(error()).contains(list.toString());

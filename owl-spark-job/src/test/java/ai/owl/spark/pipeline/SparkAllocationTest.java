@@ -118,8 +118,7 @@ class SparkAllocationTest {
       for (BlockLayout layout : model.blocks()) {
         try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
           LayerProfile profile =
-              ProfileMeasurement.of(
-                  block, statistics.get(layout.index()), THRESHOLDS, everything);
+              ProfileMeasurement.of(block, statistics.get(layout.index()), THRESHOLDS, everything);
           List<LinearProfile> linears = new ArrayList<>();
           for (LinearLayer linear : layout.linears()) {
             linears.add(
@@ -164,7 +163,8 @@ class SparkAllocationTest {
   @MethodSource("allocators")
   void writesTheBytesOfTheLocalPipeline(SparsityAllocator allocator) throws Exception {
     Fixture fixture = Fixture.golden("mistral-bf16");
-    for (Pruner pruner : List.of(new MetricPruner(new Wanda()), new MetricPruner(new Magnitude()))) {
+    for (Pruner pruner :
+        List.of(new MetricPruner(new Wanda()), new MetricPruner(new Magnitude()))) {
       PruneOptions options =
           PruneOptions.defaults(fixture.model(), output("local"))
               .withPruner(pruner)
