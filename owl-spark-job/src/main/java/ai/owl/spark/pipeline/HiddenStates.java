@@ -53,7 +53,7 @@ final class HiddenStates implements AutoCloseable {
     for (int i = 0; i < sequences.count(); i++) {
       slices.add(new Slice(i, sequences.sequence(i)));
     }
-    Broadcast<Object> work = spark.broadcast(new ModelWork(source, outline(model)));
+    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks()));
     JavaRDD<SliceState> embedded =
         spark
             .parallelize(slices, Math.min(partitions, slices.size()))
@@ -61,12 +61,6 @@ final class HiddenStates implements AutoCloseable {
     HiddenStates hidden = new HiddenStates(spark, source, embedded.setName("embeddings"));
     hidden.broadcasts.add(work);
     return hidden;
-  }
-
-  /** A model without its blocks, which neither end of it needs. */
-  private static ModelLayout outline(ModelLayout model) {
-    return new ModelLayout(
-        model.config(), model.embedding(), model.finalNorm(), model.head(), List.of(), List.of());
   }
 
   private static Iterator<SliceState> embed(ModelWork work, Iterator<Slice> slices)
@@ -120,7 +114,7 @@ final class HiddenStates implements AutoCloseable {
 
   /** The mean next-token loss of every slice, in order, after the last block. */
   double[] losses(String description, ModelLayout model) {
-    Broadcast<Object> work = spark.broadcast(new ModelWork(source, outline(model)));
+    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks()));
     broadcasts.add(work);
     spark.setLocalProperty("spark.job.description", description);
     List<Double> losses =
