@@ -36,6 +36,8 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     OPTConfig,
+    Qwen2Config,
+    Qwen3Config,
 )
 
 HERE = pathlib.Path(__file__).parent
@@ -112,6 +114,10 @@ def cases():
 def newer_cases():
     """Two blocks and two kept variants each, to stay small."""
     opt = dict(hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=96, max_position_embeddings=32)
+    common = dict(
+        hidden_size=32, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=96, max_position_embeddings=64, tie_word_embeddings=True,
+    )
     return [
         Case("opt-f16", OPTConfig(dropout=0.0, **opt), torch.float16, 505, KEPT_LEAST, disable=without_positions),
         Case(
@@ -119,11 +125,21 @@ def newer_cases():
             OPTConfig(dropout=0.0, do_layer_norm_before=False, word_embed_proj_dim=24, **opt), torch.bfloat16, 606, KEPT_LEAST,
             without=dict(do_layer_norm_before=True),
         ),
+        Case(
+            "qwen2-bf16", Qwen2Config(use_sliding_window=True, sliding_window=8, max_window_layers=1, **common),
+            torch.bfloat16, 707, KEPT_LEAST, without=dict(max_window_layers=2, layer_types=["full_attention"] * 2),
+        ),
+        Case("qwen3-bf16", Qwen3Config(head_dim=12, **common), torch.bfloat16, 808, KEPT_LEAST, disable=without_head_norms),
     ]
 
 
 def without_positions(model):
     model.model.decoder.embed_positions.weight.zero_()
+
+
+def without_head_norms(model):
+    for block in blocks_of(model):
+        block.self_attn.q_norm = block.self_attn.k_norm = nn.Identity()
 
 
 # --- checkpoints ------------------------------------------------------------------------------

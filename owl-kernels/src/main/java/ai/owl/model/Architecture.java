@@ -67,7 +67,26 @@ public enum Architecture {
               "_remove_final_layer_norm",
               "layer_norm_elementwise_affine",
               "word_embed_proj_dim")
-          .tied());
+          .tied()),
+
+  /** Qwen2 and Qwen2.5: LLaMA with biases on queries, keys and values alone. */
+  QWEN2(
+      new Traits("Qwen2ForCausalLM", "qwen2")
+          .bias(Q_PROJ, K_PROJ, V_PROJ)
+          .keyValueHeads(32)
+          .window(SlidingWindows.IN_UPPER_BLOCKS, 4096)
+          .maxPositions(32_768)),
+
+  /** Qwen3: LLaMA with norms on the queries and keys of each head. */
+  QWEN3(
+      new Traits("Qwen3ForCausalLM", "qwen3")
+          .norm(NormRole.QUERY, "self_attn.q_norm")
+          .norm(NormRole.KEY, "self_attn.k_norm")
+          .biasIf("attention_bias", false, Q_PROJ, K_PROJ, V_PROJ, O_PROJ)
+          .keyValueHeads(32)
+          .headDim(128)
+          .window(SlidingWindows.IN_UPPER_BLOCKS, 4096)
+          .maxPositions(32_768));
 
   /** Which blocks see a window of the past only. */
   enum SlidingWindows {

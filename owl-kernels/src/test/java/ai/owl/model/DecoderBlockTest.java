@@ -75,6 +75,31 @@ class DecoderBlockTest {
   }
 
   @Test
+  void normalizesQueriesAndKeysHeadByHead() throws IOException {
+    sample.config.putArray("architectures").add("Qwen3ForCausalLM");
+    sample.config.put("head_dim", 4);
+    for (String prefix : new String[] {"model.layers.0.", "model.layers.1."}) {
+      sample.add(prefix + "self_attn.q_norm.weight", 4).add(prefix + "self_attn.k_norm.weight", 4);
+    }
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void givesEveryBlockItsOwnWindow() throws IOException {
+    sample.config.putArray("architectures").add("Qwen2ForCausalLM");
+    for (String prefix : new String[] {"model.layers.0.", "model.layers.1."}) {
+      sample.addWithBias(prefix + "self_attn.q_proj", 16, 16);
+      sample.addWithBias(prefix + "self_attn.k_proj", 8, 16);
+      sample.addWithBias(prefix + "self_attn.v_proj", 8, 16);
+    }
+    sample.config.put("use_sliding_window", true).put("sliding_window", 5);
+    sample.config.put("max_window_layers", 1);
+    checkAgainstTheEquations(31);
+    sample.config.put("max_window_layers", 2);
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
   void normalizesOnTheWayInAsMostOpts() throws IOException {
     sample = SampleModel.opt(false);
     checkAgainstTheEquations(31);
@@ -301,6 +326,10 @@ class DecoderBlockTest {
       inputs.put(LinearInput.ATTENTION, n);
       double[][] q = linear(n, "self_attn.q_proj");
       double[][] k = linear(n, "self_attn.k_proj");
+      if (config.architecture() == Architecture.QWEN3) {
+        q = rootMeanSquare(q, "self_attn.q_norm");
+        k = rootMeanSquare(k, "self_attn.k_norm");
+      }
       double[][] attended = attention(rotated(q), rotated(k), linear(n, "self_attn.v_proj"));
       inputs.put(LinearInput.ATTENTION_OUTPUT, attended);
       double[][] middle = sum(h, linear(attended, "self_attn.o_proj"));

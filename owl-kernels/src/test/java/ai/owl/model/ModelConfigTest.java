@@ -24,6 +24,8 @@ class ModelConfigTest {
        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
       """;
   private static final String MISTRAL = LLAMA.replace("Llama", "Mistral");
+  private static final String QWEN2 = LLAMA.replace("Llama", "Qwen2");
+  private static final String QWEN3 = LLAMA.replace("Llama", "Qwen3");
   private static final String OPT =
       """
       {"architectures": ["OPTForCausalLM"], "hidden_size": 768, "ffn_dim": 3072,
@@ -150,6 +152,90 @@ class ModelConfigTest {
     ObjectNode json = (ObjectNode) json(OPT);
     json.set(key, json(value));
     assertRefused(json, why);
+  }
+
+  @Test
+  void knowsTheDefaultsOfQwen2() {
+    ModelConfig config = parse(QWEN2, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.QWEN2);
+    assertThat(config.keyValueHeads()).isEqualTo(32);
+    assertThat(config.headDim()).isEqualTo(128);
+    assertThat(config.maxPositions()).isEqualTo(32_768);
+    assertThat(config.normEpsilon()).isEqualTo(1e-6f);
+    assertThat(config.activation()).isEqualTo(Activation.SILU);
+    assertThat(config.isGated()).isTrue();
+    assertThat(config.biases())
+        .containsExactlyInAnyOrder(LinearRole.Q_PROJ, LinearRole.K_PROJ, LinearRole.V_PROJ);
+    assertThat(config.slidingWindows()).hasSize(32).containsOnly(0);
+    assertThat(config.tiedEmbeddings()).isFalse();
+    // The class has its biases whatever the configuration says.
+    assertThat(parse(QWEN2, "{\"attention_bias\": false, \"mlp_bias\": true}").biases())
+        .isEqualTo(config.biases());
+  }
+
+  @Test
+  void knowsTheDefaultsOfQwen3() {
+    ModelConfig config = parse(QWEN3, "{\"hidden_size\": 1000}");
+    assertThat(config.architecture()).isEqualTo(Architecture.QWEN3);
+    assertThat(config.keyValueHeads()).isEqualTo(32);
+    assertThat(config.headDim()).isEqualTo(128); // not hidden_size / num_attention_heads
+    assertThat(config.maxPositions()).isEqualTo(32_768);
+    assertThat(config.biases()).isEmpty();
+    assertThat(config.norms())
+        .containsEntry(NormRole.QUERY, "self_attn.q_norm")
+        .containsEntry(NormRole.KEY, "self_attn.k_norm");
+    assertThat(config.width(NormRole.KEY)).isEqualTo(128);
+    assertThat(parse(QWEN3, "{\"attention_bias\": true}").biases())
+        .containsExactlyInAnyOrder(
+            LinearRole.Q_PROJ, LinearRole.K_PROJ, LinearRole.V_PROJ, LinearRole.O_PROJ);
+  }
+
+  /** As the classes of transformers 5 resolve it. */
+  @ParameterizedTest
+  @ValueSource(strings = {"Qwen2", "Qwen3"})
+  void givesTheUpperBlocksOfQwenAWindow(String name) {
+    String qwen = LLAMA.replace("Llama", name);
+    // A window that is not asked for is none.
+    assertThat(parse(qwen, "{\"sliding_window\": 100}").slidingWindows()).containsOnly(0);
+    ModelConfig silent = parse(qwen, "{\"use_sliding_window\": true}");
+    assertThat(silent.slidingWindows().subList(0, 28)).containsOnly(0);
+    assertThat(silent.slidingWindows().subList(28, 32)).containsOnly(4096);
+    String asked = "{\"use_sliding_window\": true, \"sliding_window\": 100, %s}";
+    ModelConfig upper = parse(qwen, asked.formatted("\"max_window_layers\": 30"));
+    assertThat(upper.slidingWindow(29)).isZero();
+    assertThat(upper.slidingWindow(30)).isEqualTo(100);
+    assertThat(parse(qwen, asked.formatted("\"max_window_layers\": 99")).slidingWindows())
+        .hasSize(32)
+        .containsOnly(0);
+    assertThat(parse(qwen, asked.formatted("\"max_window_layers\": 0")).slidingWindows())
+        .hasSize(32)
+        .containsOnly(100);
+    assertThat(
+            parse(qwen, "{\"use_sliding_window\": true, \"sliding_window\": null}")
+                .slidingWindows())
+        .containsOnly(0);
+    String types = "\"num_hidden_layers\": 3, \"layer_types\": [%s]";
+    String mixed =
+        types.formatted("\"sliding_attention\", \"full_attention\", \"sliding_attention\"");
+    assertThat(parse(qwen, asked.formatted(mixed)).slidingWindows()).containsExactly(100, 0, 100);
+    String full = types.formatted("\"full_attention\", \"full_attention\", \"full_attention\"");
+    assertThat(parse(qwen, asked.formatted(full)).slidingWindows()).containsExactly(0, 0, 0);
+    assertThat(parse(qwen, "{" + full + "}").slidingWindows()).containsExactly(0, 0, 0);
+    assertRefused(merged(qwen, "{" + mixed + "}"), "layer_types has sliding_attention, but there");
+    assertRefused(
+        merged(qwen, "{\"layer_types\": [\"full_attention\"]}"),
+        "layer_types has 1 entries, num_hidden_layers is 32");
+    assertRefused(
+        merged(qwen, "{\"num_hidden_layers\": 1, \"layer_types\": [\"chunked_attention\"]}"),
+        "layer_types has chunked_attention, which is not supported; supported are full_attention,");
+    assertRefused(
+        merged(qwen, asked.formatted("\"max_window_layers\": -1")),
+        "max_window_layers is -1, not a whole number");
+    assertRefused(
+        merged(qwen, "{\"use_sliding_window\": true, \"sliding_window\": 0}"),
+        "sliding_window is 0, not a positive whole number");
+    assertRefused(
+        merged(qwen, "{\"use_sliding_window\": 1}"), "use_sliding_window is 1, not true or false");
   }
 
   @Test
