@@ -36,6 +36,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     OPTConfig,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
 )
@@ -130,6 +131,10 @@ def newer_cases():
             torch.bfloat16, 707, KEPT_LEAST, without=dict(max_window_layers=2, layer_types=["full_attention"] * 2),
         ),
         Case("qwen3-bf16", Qwen3Config(head_dim=12, **common), torch.bfloat16, 808, KEPT_LEAST, disable=without_head_norms),
+        Case(
+            "phi3-f16", Phi3Config(sliding_window=8, bos_token_id=1, eos_token_id=2, pad_token_id=0, **common),
+            torch.float16, 909, KEPT_LEAST, without=dict(sliding_window=None),
+        ),
     ]
 
 

@@ -2,8 +2,10 @@ package ai.owl.model;
 
 import static ai.owl.model.LinearRole.DOWN_PROJ;
 import static ai.owl.model.LinearRole.GATE_PROJ;
+import static ai.owl.model.LinearRole.GATE_UP_PROJ;
 import static ai.owl.model.LinearRole.K_PROJ;
 import static ai.owl.model.LinearRole.O_PROJ;
+import static ai.owl.model.LinearRole.QKV_PROJ;
 import static ai.owl.model.LinearRole.Q_PROJ;
 import static ai.owl.model.LinearRole.UP_PROJ;
 import static ai.owl.model.LinearRole.V_PROJ;
@@ -86,7 +88,19 @@ public enum Architecture {
           .keyValueHeads(32)
           .headDim(128)
           .window(SlidingWindows.IN_UPPER_BLOCKS, 4096)
-          .maxPositions(32_768));
+          .maxPositions(32_768)),
+
+  /** Phi-3 and Phi-4: LLaMA with two fused linear layers. */
+  PHI3(
+      new Traits("Phi3ForCausalLM", "phi3")
+          .linears(
+              entry(O_PROJ, "self_attn.o_proj"),
+              entry(QKV_PROJ, "self_attn.qkv_proj"),
+              entry(GATE_UP_PROJ, "mlp.gate_up_proj"),
+              entry(DOWN_PROJ, "mlp.down_proj"))
+          .epsilon("rms_norm_eps", 1e-5)
+          .window(SlidingWindows.IN_EVERY_BLOCK, 0)
+          .maxPositions(4096));
 
   /** Which blocks see a window of the past only. */
   enum SlidingWindows {

@@ -13,6 +13,7 @@ import ai.owl.tensor.Truth;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
@@ -82,6 +83,40 @@ class DecoderBlockTest {
       sample.add(prefix + "self_attn.q_norm.weight", 4).add(prefix + "self_attn.k_norm.weight", 4);
     }
     checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void takesFusedLayersApart() throws IOException {
+    ModelLayout apart = sample.layout(storage);
+    Map<String, float[]> before = new HashMap<>();
+    try (TensorReader reader = new TensorReader(storage);
+        DecoderBlock block = DecoderBlock.load(apart.config(), apart.blocks().get(1), reader);
+        ForwardBuffers buffers = new ForwardBuffers(apart.config())) {
+      for (int tokens : new int[] {1, 31}) {
+        before.put("" + tokens, advanced(block, buffers, RandomMatrix.of(5, tokens, 16)));
+      }
+    }
+    sample.fuse();
+    ModelLayout fused = sample.layout(storage);
+    assertThat(fused.blocks().get(1).linears())
+        .extracting(LinearLayer::path)
+        .containsExactly(
+            "self_attn.o_proj", "self_attn.qkv_proj", "mlp.gate_up_proj", "mlp.down_proj");
+    assertThat(fused.prunableWeights()).isEqualTo(apart.prunableWeights());
+    try (TensorReader reader = new TensorReader(storage);
+        DecoderBlock block = DecoderBlock.load(fused.config(), fused.blocks().get(1), reader);
+        ForwardBuffers buffers = new ForwardBuffers(fused.config())) {
+      for (int tokens : new int[] {1, 31}) {
+        // The products are the same ones, so nothing is rounded otherwise.
+        assertThat(advanced(block, buffers, RandomMatrix.of(5, tokens, 16)))
+            .isEqualTo(before.get("" + tokens));
+      }
+      // What is pruned is the fused layer, and the block runs on what is left of it.
+      LinearLayer qkv = fused.blocks().get(1).linears().get(1);
+      block.weight(qkv).setRow(31, new float[16]);
+      assertThat(advanced(block, buffers, RandomMatrix.of(5, 31, 16)))
+          .isNotEqualTo(before.get("31"));
+    }
   }
 
   @Test

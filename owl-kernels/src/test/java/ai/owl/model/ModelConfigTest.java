@@ -26,6 +26,7 @@ class ModelConfigTest {
   private static final String MISTRAL = LLAMA.replace("Llama", "Mistral");
   private static final String QWEN2 = LLAMA.replace("Llama", "Qwen2");
   private static final String QWEN3 = LLAMA.replace("Llama", "Qwen3");
+  private static final String PHI3 = LLAMA.replace("Llama", "Phi3");
   private static final String OPT =
       """
       {"architectures": ["OPTForCausalLM"], "hidden_size": 768, "ffn_dim": 3072,
@@ -236,6 +237,48 @@ class ModelConfigTest {
         "sliding_window is 0, not a positive whole number");
     assertRefused(
         merged(qwen, "{\"use_sliding_window\": 1}"), "use_sliding_window is 1, not true or false");
+  }
+
+  @Test
+  void knowsTheDefaultsOfPhi3() {
+    ModelConfig config = parse(PHI3, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.PHI3);
+    assertThat(config.keyValueHeads()).isEqualTo(32);
+    assertThat(config.maxPositions()).isEqualTo(4096);
+    assertThat(config.normEpsilon()).isEqualTo(1e-5f);
+    assertThat(config.slidingWindows()).hasSize(32).containsOnly(0);
+    assertThat(config.biases()).isEmpty();
+    assertThat(config.isGated()).isTrue();
+  }
+
+  @Test
+  void addsUpWhatPhi3Fuses() {
+    ModelConfig config = parse(PHI3, "{\"num_key_value_heads\": 8}");
+    assertThat(config.outFeatures(LinearRole.QKV_PROJ)).isEqualTo(4096 + 2 * 1024);
+    assertThat(config.outFeatures(LinearRole.GATE_UP_PROJ)).isEqualTo(2 * 11008);
+    assertThat(config.inFeatures(LinearRole.QKV_PROJ)).isEqualTo(4096);
+    assertThat(config.inFeatures(LinearRole.GATE_UP_PROJ)).isEqualTo(4096);
+  }
+
+  @Test
+  void givesEveryBlockOfPhi3ItsWindow() {
+    assertThat(parse(PHI3, "{\"sliding_window\": 2047}").slidingWindows()).containsOnly(2047);
+    assertThat(parse(PHI3, "{\"sliding_window\": null}").slidingWindows()).containsOnly(0);
+  }
+
+  /** Phi-3's long contexts and Phi-4-mini's partial rotation. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "rope_scaling | {\"type\": \"longrope\", \"short_factor\": [1]} | scaling longrope is not",
+        "rope_scaling | {\"type\": \"su\", \"short_factor\": [1]} | rope scaling su is not supported",
+        "partial_rotary_factor | 0.75 | partial_rotary_factor 0.75 is not supported",
+      })
+  void refusesAPhi3ByName(String key, String value, String why) {
+    ObjectNode json = (ObjectNode) json(PHI3);
+    json.set(key, json(value));
+    assertRefused(json, why);
   }
 
   @Test

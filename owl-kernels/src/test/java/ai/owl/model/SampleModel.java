@@ -123,6 +123,35 @@ public final class SampleModel {
     return this;
   }
 
+  /** Makes a LLaMA the same network under Phi-3's names, which join layers that read the same. */
+  public void fuse() {
+    config.putArray("architectures").add("Phi3ForCausalLM");
+    config.put("model_type", "phi3");
+    for (int block = 0; block < config.get("num_hidden_layers").intValue(); block++) {
+      String prefix = "model.layers." + block + ".";
+      join(prefix + "self_attn.", "qkv_proj", "q_proj", "k_proj", "v_proj");
+      join(prefix + "mlp.", "gate_up_proj", "gate_proj", "up_proj");
+    }
+  }
+
+  private void join(String prefix, String joint, String... names) {
+    long rows = 0;
+    List<Float> values = new ArrayList<>();
+    for (String name : names) {
+      Tensor part = tensors.remove(prefix + name + ".weight");
+      rows += part.shape.get(0);
+      for (float value : part.values) {
+        values.add(value);
+      }
+    }
+    float[] all = new float[values.size()];
+    for (int i = 0; i < all.length; i++) {
+      all[i] = values.get(i);
+    }
+    List<Long> shape = List.of(rows, all.length / rows);
+    tensors.put(prefix + joint + ".weight", new Tensor(DType.F32, shape, all));
+  }
+
   /** Stores all tensors as another type. */
   public SampleModel as(DType type) {
     tensors.replaceAll((name, tensor) -> new Tensor(type, tensor.shape, tensor.values));
