@@ -17,6 +17,8 @@ FIXTURES = [
     ("llama-float16-sharded", "llama", "float16", 21, "1MB"),
     ("llama-float32", "llama", "float32", 22, None),
     ("mistral-bfloat16", "mistral", "bfloat16", 23, None),
+    ("opt-float16-sharded", "opt", "float16", 24, "1MB"),
+    ("qwen2-bfloat16", "qwen2", "bfloat16", 25, None),
 ]
 
 

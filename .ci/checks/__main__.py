@@ -28,23 +28,21 @@ import repeating
 import stories
 import sweeping
 import text
-from verdict import Failed, Skipped
+from verdict import Failed
 
 
 def all_checks(fixtures):
-    """Pairs of a name and a function that returns, or raises Failed or Skipped."""
+    """Pairs of a name and a function that returns, or raises Failed."""
     for module in (oracle, stories, loading, text, generating, sweeping, demo, notebooks, repeating, bad_input):
         yield from module.checks(fixtures)
 
 
 def judge(named_check):
-    """Returns PASS, FAIL or SKIP, the name, the reason and the seconds."""
+    """Returns PASS or FAIL, the name, the reason and the seconds."""
     name, check = named_check
     start = time.monotonic()
     try:
         verdict, reason = "PASS", check()
-    except Skipped as skipped:
-        verdict, reason = "SKIP", skipped
     except Failed as failed:
         verdict, reason = "FAIL", failed
     except Exception:  # a check that breaks is a check that failed; the others go on
@@ -67,7 +65,7 @@ def main():
 
     shutil.rmtree(product.WORK, ignore_errors=True)
     product.WORK.mkdir(parents=True)
-    counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
+    counts = {"PASS": 0, "FAIL": 0}
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         for verdict, name, reason, seconds in pool.map(judge, chosen):
             counts[verdict] += 1

@@ -11,7 +11,7 @@ import numpy as np
 from verdict import require
 
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
-PRUNED_LINEAR = re.compile(r"model\.layers\.(\d+)\.(?:self_attn|mlp)\.\w+_proj\.weight")
+PRUNED_LINEAR = re.compile(r"model\.(?:decoder\.)?layers\.(\d+)\.(?:(?:self_attn|mlp)\.\w+_proj|fc[12])\.weight")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from loading import cut, perplexity, tokens_of
 from verdict import require, require_close
 
 FOLDER = product.WORK / "demo"
-WAYS = ("magnitude uniform", "magnitude owl", "wanda uniform", "wanda owl")
+WAYS = tuple(f"{metric} {allocation}" for metric in ("magnitude", "wanda", "sparsegpt") for allocation in ("uniform", "owl"))
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -45,7 +45,7 @@ def demo():
 
 
 def table(out):
-    rows = re.findall(r"^(dense|magnitude \w+|wanda \w+).*? ([0-9.]+)$", out, re.MULTILINE)
+    rows = re.findall(r"^(dense|magnitude \w+|wanda \w+|sparsegpt \w+).*? ([0-9.]+)$", out, re.MULTILINE)
     found = {label: float(value) for label, value in rows}
     require(set(found) == {"dense", *WAYS}, f"rows {sorted(found)}")
     return found
@@ -53,7 +53,7 @@ def table(out):
 
 def check_owl_wins():
     _, rows = run()
-    for metric in ("magnitude", "wanda"):
+    for metric in ("magnitude", "wanda", "sparsegpt"):
         uniform, owl = rows[f"{metric} uniform"], rows[f"{metric} owl"]
         require(owl < 0.97 * uniform, f"{metric}: uniform {uniform}, owl {owl}")
     require(all(rows["dense"] < rows[way] for way in WAYS), f"pruning improved the model: {rows}")
@@ -84,7 +84,7 @@ def check_printed_command():
     shutil.rmtree(mine, ignore_errors=True)
     outcome = product.owl(*command)
     require(outcome.code == 0, f"exit code {outcome.code}: {outcome.err[-1000:]}")
-    require_same_folder(FOLDER / "wanda-owl", mine, "the printed command")
+    require_same_folder(FOLDER / "sparsegpt-owl", mine, "the printed command")
 
 
 def check_again():
@@ -96,7 +96,8 @@ def check_again():
     outcome = product.owl("demo", "--output", folder)
     require(outcome.code == 0, f"exit code {outcome.code}: {outcome.err[-1000:]}")
     require(table(outcome.out) == first, f"another table the second time: {outcome.out}")
-    require_same_folder(FOLDER / "wanda-owl", folder / "wanda-owl", "the second demo")
+    for way in ("wanda-owl", "sparsegpt-owl"):
+        require_same_folder(FOLDER / way, folder / way, "the second demo")
 
 
 def check_foreign():

@@ -15,7 +15,7 @@ TOKENS = EXPECTED / "tokens.safetensors"
 def checks(fixtures):
     expected = json.loads((EXPECTED / "expected.json").read_text())
     for row in expected["perplexity"]:
-        if "wanda" in row or "magnitude" in row:
+        if row != "dense":
             yield f"stories260K {row}", functools.partial(check_row, expected, row)
     yield "stories260K dense, by evaluate", functools.partial(check_dense, expected)
     yield "stories260K inspect", check_inspect
@@ -33,7 +33,7 @@ def check_row(expected, row):
     output, report = run_row(row)
     before, after = read_folder(product.STORIES), read_folder(output)
     require_close("dense perplexity", report["perplexity"]["dense"], expected["perplexity"]["dense"], 0.005)
-    require_close("pruned perplexity", report["perplexity"]["pruned"], expected["perplexity"][row], 0.005)
+    require_close("pruned perplexity", report["perplexity"]["pruned"], expected["perplexity"][row], 0.005)  # SparseGPT may differ by 3 %, and does not
     require_outlier_ratios(report, row.split()[2], expected["outlier_ratio_percent"], before)
     require_untouched(product.STORIES, output, before, after)
     require_counts(report, after, row.split()[1], float(row.split()[0]))

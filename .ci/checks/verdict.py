@@ -5,10 +5,6 @@ class Failed(Exception):
     pass
 
 
-class Skipped(Exception):
-    pass
-
-
 def require(condition, message):
     if not condition:
         raise Failed(message)

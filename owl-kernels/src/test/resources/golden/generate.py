@@ -1,7 +1,8 @@
 """Makes the golden checkpoints beside this file and what the published algorithms give on them.
 
     pip install torch==2.13.0 transformers safetensors numpy      (transformers 5 or later)
-    python generate.py                                            (all cases, in a quarter of a minute; the same bytes every time)
+    python generate.py                                            (all cases, in half a minute; the same bytes every time)
+    python generate.py NAME ...                                   (these cases)
 
 The unit tests hold the Java code against these files. The arithmetic is PyTorch's and transformers', float32 on the
 CPU with eager attention, whatever the checkpoint's dtype; pruned weights are rounded back to that dtype before they are
@@ -23,12 +24,22 @@ import json
 import math
 import pathlib
 import shutil
+import sys
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    OPTConfig,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 HERE = pathlib.Path(__file__).parent
 THRESHOLDS = (3.0, 5.0, 7.0, 10.0)
@@ -46,6 +57,7 @@ KEPT_MOST = [
     "magnitude-owl-sequential", "magnitude-uniform-sequential",
 ]
 KEPT_WITHOUT_UNIFORM_MAGNITUDE = KEPT_MOST[:4]
+KEPT_LEAST = ["wanda-owl-sequential", "magnitude-uniform-sequential"]
 KEPT_WITH_UNIFORM_DENSE = ["wanda-owl-sequential", "wanda-owl-dense", "wanda-uniform-dense", "magnitude-uniform-sequential"]
 
 
@@ -58,6 +70,7 @@ class Case:
     kept: list  # the variants whose pruned weights are written
     shard_size: str | None = None
     without: dict | None = None  # the same config with its special feature off: must change the hidden states
+    disable: Callable | None = None  # switches the special feature of a model off, where no configuration does
     old_spelling: bool = False
 
 
@@ -95,7 +108,43 @@ def cases():
             KEPT_WITHOUT_UNIFORM_MAGNITUDE,
             shard_size="50KB", without=dict(sliding_window=None),
         ),
+        *newer_cases(),
     ]
+
+
+def newer_cases():
+    """Two blocks and two kept variants each, to stay small."""
+    opt = dict(hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=96, max_position_embeddings=32)
+    common = dict(
+        hidden_size=32, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=96, max_position_embeddings=64, tie_word_embeddings=True,
+    )
+    return [
+        Case("opt-f16", OPTConfig(dropout=0.0, **opt), torch.float16, 505, KEPT_LEAST, disable=without_positions),
+        Case(
+            "opt-post-norm-bf16",  # as OPT-350m
+            OPTConfig(dropout=0.0, do_layer_norm_before=False, word_embed_proj_dim=24, **opt), torch.bfloat16, 606, KEPT_LEAST,
+            without=dict(do_layer_norm_before=True),
+        ),
+        Case(
+            "qwen2-bf16", Qwen2Config(use_sliding_window=True, sliding_window=8, max_window_layers=1, **common),
+            torch.bfloat16, 707, KEPT_LEAST, without=dict(max_window_layers=2, layer_types=["full_attention"] * 2),
+        ),
+        Case("qwen3-bf16", Qwen3Config(head_dim=12, **common), torch.bfloat16, 808, KEPT_LEAST, disable=without_head_norms),
+        Case(
+            "phi3-f16", Phi3Config(sliding_window=8, bos_token_id=1, eos_token_id=2, pad_token_id=0, **common),
+            torch.float16, 909, KEPT_LEAST, without=dict(sliding_window=None),
+        ),
+    ]
+
+
+def without_positions(model):
+    model.model.decoder.embed_positions.weight.zero_()
+
+
+def without_head_norms(model):
+    for block in blocks_of(model):
+        block.self_attn.q_norm = block.self_attn.k_norm = nn.Identity()
 
 
 # --- checkpoints ------------------------------------------------------------------------------
@@ -115,6 +164,11 @@ def make_checkpoint(case, folder):
             gain = torch.exp((0.2 + 0.25 * index) * torch.randn(linear.weight.shape, generator=generator))
             linear.weight.mul_(gain * (6.0 if linear.out_features != linear.in_features else 8.0))
     model.lm_head.weight.mul_(8.0)  # where embeddings are tied, this is the embedding too
+    if isinstance(case.config, OPTConfig):  # positions, and the projections of post-norm, as large as the embedding
+        decoder = model.model.decoder
+        for module in (decoder.embed_positions, decoder.project_in, decoder.project_out):
+            if module is not None:
+                module.weight.mul_(8.0)
     options = {} if case.shard_size is None else {"max_shard_size": case.shard_size}
     model.to(case.dtype).save_pretrained(folder, **options)
     if case.old_spelling:
@@ -145,15 +199,15 @@ def load(folder, **changes):
 
 
 def blocks_of(model):
-    return model.model.layers
+    return model.model.decoder.layers if hasattr(model.model, "decoder") else model.model.layers
 
 
 def linears_of(block):
     return {name: module for name, module in block.named_modules() if isinstance(module, nn.Linear)}
 
 
-def linear_name(index, name):
-    return f"model.layers.{index}.{name}"
+def linear_name(model, index, name):
+    return f"model.decoder.layers.{index}.{name}" if hasattr(model.model, "decoder") else f"model.layers.{index}.{name}"
 
 
 def run(model, tokens):
@@ -258,7 +312,7 @@ def perplexity(model, tokens):
 
 def pack_linears(model, dtype):
     return {
-        linear_name(index, name) + ".weight": linear.weight.data.to(dtype).contiguous()
+        linear_name(model, index, name) + ".weight": linear.weight.data.to(dtype).contiguous()
         for index, block in enumerate(blocks_of(model))
         for name, linear in linears_of(block).items()
     }
@@ -269,10 +323,13 @@ def pack_linears(model, dtype):
 
 def check_feature_matters(case, folder, tokens, hidden):
     """A golden file that would come out the same without the feature it is there for would prove nothing."""
-    plain = hidden_states(load(folder, **case.without), tokens)
+    model = load(folder, **(case.without or {}))
+    if case.disable:
+        case.disable(model)
+    plain = hidden_states(model, tokens)
     last = f"block.{case.config.num_hidden_layers - 1}"
     change = ((plain[last] - hidden[last]).norm() / hidden[last].norm()).item()
-    assert change > 0.05, f"{case.name}: {case.without} changes the last hidden state by {change:.4f} only"
+    assert change > 0.05, f"{case.name}: the special feature changes the last hidden state by {change:.4f} only"
     return change
 
 
@@ -287,11 +344,11 @@ def make_expected(case, folder, out):
 
     hidden = hidden_states(model, tokens)
     save_file(hidden, out / "hidden.safetensors")
-    change = check_feature_matters(case, folder, tokens, hidden) if case.without else None
+    change = check_feature_matters(case, folder, tokens, hidden) if case.without or case.disable else None
 
     norms = [capture(model, block, tokens) for block in blocks_of(model)]
     save_file(
-        {linear_name(i, name) + ".sumsq": value.float() for i, sums in enumerate(norms) for name, value in sums.items()},
+        {linear_name(model, i, name) + ".sumsq": value.float() for i, sums in enumerate(norms) for name, value in sums.items()},
         out / "norms.safetensors",
     )
 
@@ -336,7 +393,8 @@ def main():
     torch.set_num_threads(1)
     with torch.no_grad():
         for case in cases():
-            make_case(case)
+            if not sys.argv[1:] or case.name in sys.argv[1:]:
+                make_case(case)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,7 @@ public final class TextGenerator implements AutoCloseable {
   private final TensorReader reader;
   private final ForwardBuffers buffers;
   private final List<DecoderBlock> blocks = new ArrayList<>();
-  private Matrix head; // (vocab_size, hidden)
-  private float[] gain; // (hidden)
+  private LanguageModelHead head;
 
   private TextGenerator(ModelLayout model, Set<Integer> ends, Storage storage) {
     this.model = model;
@@ -50,8 +49,7 @@ public final class TextGenerator implements AutoCloseable {
       for (BlockLayout block : generator.model.blocks()) {
         generator.blocks.add(DecoderBlock.load(generator.model.config(), block, generator.reader));
       }
-      generator.head = generator.reader.readMatrix(generator.model.head());
-      generator.gain = generator.reader.readVector(generator.model.finalNorm());
+      generator.head = LanguageModelHead.load(generator.model, generator.reader);
       return generator;
     } catch (IOException | RuntimeException | Error e) {
       generator.close();
@@ -88,7 +86,13 @@ public final class TextGenerator implements AutoCloseable {
    */
   public int[] generate(int[] prompt, int tokens, double temperature, long seed, IntConsumer each)
       throws IOException {
-    int positions = prompt.length + tokens;
+    int positions = Math.addExact(prompt.length, tokens);
+    // The last token that it gives is not given to it.
+    model
+        .config()
+        .requirePositions(
+            positions - 1L,
+            "shorten the prompt of " + prompt.length + " tokens, or --tokens " + tokens);
     List<KeyValueCache> caches = new ArrayList<>();
     Random random = new Random(seed);
     List<Integer> added = new ArrayList<>();
@@ -115,11 +119,12 @@ public final class TextGenerator implements AutoCloseable {
 
   /** Runs the next tokens through all blocks; the logits of what comes after them. */
   private float[] extend(int[] ids, List<KeyValueCache> caches) throws IOException {
-    try (Matrix hidden = TokenEmbedding.embed(model, List.of(ids), reader).get(0)) {
+    int past = caches.get(0).length();
+    try (Matrix hidden = TokenEmbedding.embed(model, List.of(ids), past, reader).get(0)) {
       for (int i = 0; i < blocks.size(); i++) {
         blocks.get(i).extend(hidden, buffers, caches.get(i));
       }
-      return LanguageModelHead.nextLogits(model.config(), head, gain, hidden);
+      return head.nextLogits(hidden);
     }
   }
 

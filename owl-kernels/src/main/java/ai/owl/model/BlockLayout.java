@@ -12,20 +12,16 @@ import java.util.Map;
  * and write it.
  *
  * @param index 0-based position in the model
- * @param linears the prunable layers, in the order of {@link LinearRole}
- * @param attentionNorm gain of the norm before attention
- * @param mlpNorm gain of the norm before the feed-forward part
+ * @param linears the prunable layers, in the order of {@link Architecture#linears}
+ * @param norms the norms, by where they stand
  * @param tensors all tensors of the block in checkpoint order, the above included
  */
 public record BlockLayout(
-    int index,
-    List<LinearLayer> linears,
-    TensorRef attentionNorm,
-    TensorRef mlpNorm,
-    List<TensorRef> tensors)
+    int index, List<LinearLayer> linears, Map<NormRole, NormLayer> norms, List<TensorRef> tensors)
     implements Serializable {
   public BlockLayout {
     linears = List.copyOf(linears);
+    norms = Map.copyOf(norms);
     tensors = List.copyOf(tensors);
   }
 

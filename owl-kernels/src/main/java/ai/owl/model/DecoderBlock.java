@@ -3,31 +3,36 @@ package ai.owl.model;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.kernel.Blas;
 import ai.owl.kernel.CausalAttention;
-import ai.owl.kernel.RmsNorm;
-import ai.owl.kernel.SwiGlu;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.EnumMap;
 import java.util.Map;
 
 /**
- * One decoder block with its weights in memory, as float32:
+ * One decoder block with its weights in memory, as float32. Where norms stand on the way in:
  *
  * <pre>
- * h ← h + o_proj(attention(rope(q_proj(n)), rope(k_proj(n)), v_proj(n)))     n = norm(h)
- * h ← h + down_proj(silu(gate_proj(n)) · up_proj(n))                         n = norm(h)
+ * h ← h + o_proj(attention(rotate(norm(q_proj(n))), rotate(norm(k_proj(n))), v_proj(n)))  n = norm(h)
+ * h ← h + down_proj(f(gate_proj(n)) · up_proj(n))                                         n = norm(h)
  * </pre>
  *
- * Any number of threads may run sequences through it at once, each with its own {@link
+ * <p>Where they stand on the sums, {@code n = h}, and h is replaced by {@code norm(h)} after each
+ * of the two. An architecture may do without the rotation, the norms of queries and keys, and the
+ * gate: then the second line is {@code h + down_proj(f(up_proj(n)))}.
+ *
+ * <p>Any number of threads may run sequences through it at once, each with its own {@link
  * ForwardBuffers}; pruning it, which changes its weights, needs it alone.
  */
 public final class DecoderBlock implements AutoCloseable {
   private final ModelConfig config;
   private final BlockLayout layout;
   private final Map<LinearRole, Matrix> weights = new EnumMap<>(LinearRole.class);
+
+  /** By role the weights themselves, and in place of a fused one the rows of its parts. */
+  private final Map<LinearRole, Matrix> projections = new EnumMap<>(LinearRole.class);
+
   private final Map<LinearRole, float[]> biases = new EnumMap<>(LinearRole.class);
-  private float[] attentionNorm; // (hidden)
-  private float[] mlpNorm; // (hidden)
+  private final Map<NormRole, Norm> norms = new EnumMap<>(NormRole.class);
 
   private DecoderBlock(ModelConfig config, BlockLayout layout) {
     this.config = config;
@@ -40,17 +45,28 @@ public final class DecoderBlock implements AutoCloseable {
     DecoderBlock block = new DecoderBlock(config, layout);
     try {
       for (LinearLayer linear : layout.linears()) {
-        block.weights.put(linear.role(), reader.readMatrix(linear.weight()));
+        block.add(linear.role(), reader.readMatrix(linear.weight()));
         if (!linear.bias().isEmpty()) {
           block.biases.put(linear.role(), reader.readVector(linear.bias().get(0)));
         }
       }
-      block.attentionNorm = reader.readVector(layout.attentionNorm());
-      block.mlpNorm = reader.readVector(layout.mlpNorm());
+      for (Map.Entry<NormRole, NormLayer> norm : layout.norms().entrySet()) {
+        block.norms.put(norm.getKey(), Norm.load(config, norm.getValue(), reader));
+      }
       return block;
     } catch (IOException | RuntimeException | Error e) {
       block.close();
       throw e;
+    }
+  }
+
+  private void add(LinearRole role, Matrix weight) {
+    weights.put(role, weight);
+    long row = 0;
+    for (LinearRole part : role.parts()) {
+      int rows = config.outFeatures(part);
+      projections.put(part, part == role ? weight : weight.rows(row, rows));
+      row += rows;
     }
   }
 
@@ -72,8 +88,10 @@ public final class DecoderBlock implements AutoCloseable {
     ForwardBuffers.Views at = buffers.of((int) hidden.rows());
     attend(hidden, at, observer);
     linear(LinearRole.O_PROJ, at.attended(), 1f, hidden);
+    normalize(NormRole.ATTENTION_SUM, hidden);
     activate(hidden, at, observer);
-    linear(LinearRole.DOWN_PROJ, at.gate(), 1f, hidden);
+    linear(LinearRole.DOWN_PROJ, at.activated(), 1f, hidden);
+    normalize(NormRole.MLP_SUM, hidden);
   }
 
   /**
@@ -85,6 +103,7 @@ public final class DecoderBlock implements AutoCloseable {
     attend(hidden, at, observer);
     at.residual().set(hidden);
     linear(LinearRole.O_PROJ, at.attended(), 1f, at.residual());
+    normalize(NormRole.ATTENTION_SUM, at.residual());
     activate(at.residual(), at, observer);
   }
 
@@ -95,50 +114,82 @@ public final class DecoderBlock implements AutoCloseable {
    */
   public void extend(Matrix hidden, ForwardBuffers buffers, KeyValueCache cache) {
     ForwardBuffers.Views at = buffers.of((int) hidden.rows());
-    RmsNorm.apply(hidden, attentionNorm, config.normEpsilon(), at.normed());
-    linear(LinearRole.Q_PROJ, at.normed(), 0f, at.q());
-    linear(LinearRole.K_PROJ, at.normed(), 0f, at.k());
-    linear(LinearRole.V_PROJ, at.normed(), 0f, at.v());
     int past = cache.length();
-    cache.rotations().rotate(at.q(), past);
-    cache.rotations().rotate(at.k(), past);
+    project(normalized(NormRole.ATTENTION_INPUT, hidden, at), at);
+    cache.rotate(at.q(), past);
+    cache.rotate(at.k(), past);
     cache.append(at.k(), at.v());
     attention().apply(at.q(), cache.keys(), cache.values(), past, cache.scores(), at.attended());
     linear(LinearRole.O_PROJ, at.attended(), 1f, hidden);
+    normalize(NormRole.ATTENTION_SUM, hidden);
     activate(hidden, at, ActivationObserver.NONE);
-    linear(LinearRole.DOWN_PROJ, at.gate(), 1f, hidden);
+    linear(LinearRole.DOWN_PROJ, at.activated(), 1f, hidden);
+    normalize(NormRole.MLP_SUM, hidden);
   }
 
   private CausalAttention attention() {
     return new CausalAttention(
-        config.heads(), config.keyValueHeads(), config.headDim(), config.slidingWindow());
+        config.heads(),
+        config.keyValueHeads(),
+        config.headDim(),
+        config.slidingWindow(layout.index()));
   }
 
   /** Everything up to o_proj's input. */
   private void attend(Matrix hidden, ForwardBuffers.Views at, ActivationObserver observer) {
-    RmsNorm.apply(hidden, attentionNorm, config.normEpsilon(), at.normed());
-    observer.observe(LinearInput.ATTENTION, at.normed());
-    linear(LinearRole.Q_PROJ, at.normed(), 0f, at.q());
-    linear(LinearRole.K_PROJ, at.normed(), 0f, at.k());
-    linear(LinearRole.V_PROJ, at.normed(), 0f, at.v());
-    at.rotations().rotate(at.q());
-    at.rotations().rotate(at.k());
+    Matrix normed = normalized(NormRole.ATTENTION_INPUT, hidden, at);
+    observer.observe(LinearInput.ATTENTION, normed);
+    project(normed, at);
+    at.rotate(at.q());
+    at.rotate(at.k());
     attention().apply(at.q(), at.k(), at.v(), at.scores(), at.attended());
     observer.observe(LinearInput.ATTENTION_OUTPUT, at.attended());
   }
 
+  /** Queries, keys and values before they are rotated. */
+  private void project(Matrix normed, ForwardBuffers.Views at) {
+    linear(LinearRole.Q_PROJ, normed, 0f, at.q());
+    linear(LinearRole.K_PROJ, normed, 0f, at.k());
+    linear(LinearRole.V_PROJ, normed, 0f, at.v());
+    normalize(NormRole.QUERY, at.q());
+    normalize(NormRole.KEY, at.k());
+  }
+
   /** Everything up to down_proj's input. */
   private void activate(Matrix hidden, ForwardBuffers.Views at, ActivationObserver observer) {
-    RmsNorm.apply(hidden, mlpNorm, config.normEpsilon(), at.normed());
-    observer.observe(LinearInput.MLP, at.normed());
-    linear(LinearRole.GATE_PROJ, at.normed(), 0f, at.gate());
-    linear(LinearRole.UP_PROJ, at.normed(), 0f, at.up());
-    SwiGlu.apply(at.gate(), at.up());
-    observer.observe(LinearInput.MLP_OUTPUT, at.gate());
+    Matrix normed = normalized(NormRole.MLP_INPUT, hidden, at);
+    observer.observe(LinearInput.MLP, normed);
+    if (config.isGated()) {
+      linear(LinearRole.GATE_PROJ, normed, 0f, at.activated());
+      linear(LinearRole.UP_PROJ, normed, 0f, at.up());
+      config.activation().gate(at.activated(), at.up());
+    } else {
+      linear(LinearRole.UP_PROJ, normed, 0f, at.activated());
+      config.activation().apply(at.activated());
+    }
+    observer.observe(LinearInput.MLP_OUTPUT, at.activated());
+  }
+
+  /** The hidden states as they enter linear layers: through the norm, where there is one here. */
+  private Matrix normalized(NormRole role, Matrix hidden, ForwardBuffers.Views at) {
+    Norm norm = norms.get(role);
+    if (norm == null) {
+      return hidden;
+    }
+    norm.apply(hidden, at.normed());
+    return at.normed();
+  }
+
+  /** Normalizes in place, where there is a norm here. */
+  private void normalize(NormRole role, Matrix x) {
+    Norm norm = norms.get(role);
+    if (norm != null) {
+      norm.apply(x, x);
+    }
   }
 
   private void linear(LinearRole role, Matrix x, float beta, Matrix out) {
-    Blas.linear(x, weights.get(role), beta, out);
+    Blas.linear(x, projections.get(role), beta, out);
     float[] bias = biases.get(role);
     if (bias != null) {
       float[] row = new float[bias.length];
@@ -154,6 +205,7 @@ public final class DecoderBlock implements AutoCloseable {
 
   @Override
   public void close() {
+    projections.clear();
     weights.values().forEach(Matrix::close);
     weights.clear();
   }

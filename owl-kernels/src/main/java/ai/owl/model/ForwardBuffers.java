@@ -5,6 +5,7 @@ import ai.owl.kernel.RotaryEmbedding;
 import ai.owl.tensor.Matrix;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * The working memory of a forward pass, kept from block to block and sequence to sequence, because
@@ -14,7 +15,7 @@ public final class ForwardBuffers implements AutoCloseable {
   private final ModelConfig config;
   private int capacity;
   private final List<Matrix> all = new ArrayList<>();
-  private RotaryEmbedding.Table rotations;
+  private Optional<RotaryEmbedding.Table> rotations = Optional.empty();
 
   private Matrix normed;
   private Matrix residual;
@@ -22,7 +23,7 @@ public final class ForwardBuffers implements AutoCloseable {
   private Matrix k;
   private Matrix v;
   private Matrix attended;
-  private Matrix gate;
+  private Matrix activated;
   private Matrix up;
   private Matrix scores;
 
@@ -33,7 +34,8 @@ public final class ForwardBuffers implements AutoCloseable {
   /** Bytes that sequences of {@code tokens} tokens need. */
   public static long bytes(ModelConfig config, int tokens) {
     long heads = (long) config.headDim() * (2L * config.heads() + 2L * config.keyValueHeads());
-    long floats = 2L * config.hiddenSize() + heads + 2L * config.intermediateSize() + 128;
+    long inner = (config.isGated() ? 2L : 1L) * config.intermediateSize();
+    long floats = 2L * config.hiddenSize() + heads + inner + 128;
     return Float.BYTES * floats * tokens;
   }
 
@@ -49,10 +51,10 @@ public final class ForwardBuffers implements AutoCloseable {
       k = make(tokens, narrow);
       v = make(tokens, narrow);
       attended = make(tokens, width);
-      gate = make(tokens, config.intermediateSize());
-      up = make(tokens, config.intermediateSize());
+      activated = make(tokens, config.intermediateSize());
+      up = make(config.isGated() ? tokens : 0, config.intermediateSize());
       scores = owned(CausalAttention.scores(tokens));
-      rotations = config.rotary().table(tokens);
+      rotations = config.rotary().map(rotary -> rotary.table(tokens));
       capacity = tokens;
     }
     return new Views(
@@ -62,8 +64,8 @@ public final class ForwardBuffers implements AutoCloseable {
         k.firstRows(tokens),
         v.firstRows(tokens),
         attended.firstRows(tokens),
-        gate.firstRows(tokens),
-        up.firstRows(tokens),
+        activated.firstRows(tokens),
+        up.firstRows(Math.min(up.rows(), tokens)),
         scores,
         rotations);
   }
@@ -78,7 +80,13 @@ public final class ForwardBuffers implements AutoCloseable {
     return matrix;
   }
 
-  /** Each (tokens, its width). */
+  /**
+   * Each (tokens, its width).
+   *
+   * @param activated what enters down_proj; before that, gate_proj's output
+   * @param up up_proj's output; no rows where nothing is gated
+   * @param rotations of each position; empty where positions are told otherwise
+   */
   record Views(
       Matrix normed,
       Matrix residual,
@@ -86,10 +94,15 @@ public final class ForwardBuffers implements AutoCloseable {
       Matrix k,
       Matrix v,
       Matrix attended,
-      Matrix gate,
+      Matrix activated,
       Matrix up,
       Matrix scores,
-      RotaryEmbedding.Table rotations) {}
+      Optional<RotaryEmbedding.Table> rotations) {
+    /** Turns queries or keys by their positions, if that is how positions are told. */
+    void rotate(Matrix x) {
+      rotations.ifPresent(table -> table.rotate(x));
+    }
+  }
 
   @Override
   public void close() {

@@ -3,16 +3,17 @@ package ai.owl.model;
 import ai.owl.kernel.CausalAttention;
 import ai.owl.kernel.RotaryEmbedding;
 import ai.owl.tensor.Matrix;
+import java.util.Optional;
 
 /**
  * The keys and values that one block computed for the tokens so far, so that the next token needs
  * no others. Holds a number of positions fixed from the start.
  */
 public final class KeyValueCache implements AutoCloseable {
-  private final Matrix keys; // (positions, keyValueHeads · headDim), rotated
+  private final Matrix keys; // (positions, keyValueHeads · headDim), as attention takes them
   private final Matrix values; // (positions, keyValueHeads · headDim)
   private final Matrix scores;
-  private final RotaryEmbedding.Table rotations;
+  private final Optional<RotaryEmbedding.Table> rotations;
   private int length;
 
   /**
@@ -23,7 +24,7 @@ public final class KeyValueCache implements AutoCloseable {
     this.keys = new Matrix(positions, width);
     this.values = new Matrix(positions, width);
     this.scores = CausalAttention.scores(positions);
-    this.rotations = config.rotary().table(positions);
+    this.rotations = config.rotary().map(rotary -> rotary.table(positions));
   }
 
   /** Number of tokens it knows. */
@@ -31,8 +32,9 @@ public final class KeyValueCache implements AutoCloseable {
     return length;
   }
 
-  RotaryEmbedding.Table rotations() {
-    return rotations;
+  /** Turns queries or keys of the positions from {@code past} on, if positions are told so. */
+  void rotate(Matrix x, int past) {
+    rotations.ifPresent(table -> table.rotate(x, past));
   }
 
   Matrix scores() {

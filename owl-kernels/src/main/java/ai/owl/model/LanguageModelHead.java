@@ -1,22 +1,60 @@
 package ai.owl.model;
 
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.checkpoint.TensorRef;
 import ai.owl.kernel.Blas;
-import ai.owl.kernel.RmsNorm;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 
 /**
- * The last norm and the projection onto the vocabulary, as far as next-token losses need it. The
- * projection is read and multiplied in slices of the vocabulary with a running log-sum-exp, so that
- * neither it nor the logits are ever in memory as a whole.
+ * What turns the states after the last block into logits: the last norm and the projection onto the
+ * vocabulary, {@code logits = head · project_out · norm(h)}, without norm or project_out where the
+ * model has none.
+ *
+ * <p>Losses are computed from the checkpoint, slice by slice of the vocabulary with a running
+ * log-sum-exp, so that neither the projection nor the logits are ever in memory as a whole.
+ * Generating text wants both again and again: for that, an instance holds the weights.
  */
-public final class LanguageModelHead {
+public final class LanguageModelHead implements AutoCloseable {
   private static final int SLICE_WEIGHTS = 1 << 24; // 64 MiB as float32
 
-  private LanguageModelHead() {}
+  private final Optional<Norm> norm;
+  private final Optional<Matrix> projectOut; // (embedding size, hidden)
+  private final Matrix weights; // (vocab_size, embedding size)
+
+  private LanguageModelHead(Optional<Norm> norm, Optional<Matrix> projectOut, Matrix weights) {
+    this.norm = norm;
+    this.projectOut = projectOut;
+    this.weights = weights;
+  }
+
+  /** Reads all of it into memory. */
+  public static LanguageModelHead load(ModelLayout model, TensorReader reader) throws IOException {
+    Optional<Norm> norm = norm(model, reader);
+    Optional<Matrix> projectOut = projectOut(model, reader);
+    try {
+      return new LanguageModelHead(norm, projectOut, reader.readMatrix(model.head()));
+    } catch (IOException | RuntimeException | Error e) {
+      projectOut.ifPresent(Matrix::close);
+      throw e;
+    }
+  }
+
+  private static Optional<Norm> norm(ModelLayout model, TensorReader reader) throws IOException {
+    return model.finalNorm().isEmpty()
+        ? Optional.empty()
+        : Optional.of(Norm.load(model.config(), model.finalNorm().get(0), reader));
+  }
+
+  private static Optional<Matrix> projectOut(ModelLayout model, TensorReader reader)
+      throws IOException {
+    Optional<TensorRef> tensor = model.part(ModelPart.PROJECT_OUT);
+    return tensor.isEmpty() ? Optional.empty() : Optional.of(reader.readMatrix(tensor.get()));
+  }
 
   /**
    * The mean cross-entropy of predicting each token but the first from those before it: {@code
@@ -30,14 +68,37 @@ public final class LanguageModelHead {
   public static double[] losses(
       ModelLayout model, List<Matrix> hidden, List<int[]> sequences, TensorReader reader)
       throws IOException {
+    Optional<Norm> norm = norm(model, reader);
+    norm.ifPresent(last -> hidden.forEach(states -> last.apply(states, states)));
+    Optional<Matrix> projection = projectOut(model, reader);
+    if (projection.isEmpty()) {
+      return lossesOfProjected(model, hidden, sequences, reader);
+    }
+    List<Matrix> narrow = new ArrayList<>();
+    try (Matrix weight = projection.get()) {
+      for (Matrix states : hidden) {
+        Matrix projected = new Matrix(states.rows(), model.config().embeddingSize());
+        narrow.add(projected);
+        Blas.linear(states, weight, 0f, projected);
+      }
+      return lossesOfProjected(model, narrow, sequences, reader);
+    } finally {
+      narrow.forEach(Matrix::close);
+    }
+  }
+
+  /**
+   * @param hidden what enters the head, (tokens, embedding size)
+   */
+  private static double[] lossesOfProjected(
+      ModelLayout model, List<Matrix> hidden, List<int[]> sequences, TensorReader reader)
+      throws IOException {
     ModelConfig config = model.config();
-    float[] gain = reader.readVector(model.finalNorm());
     int longest = 0;
     double[][] max = new double[hidden.size()][];
     double[][] sum = new double[hidden.size()][];
     double[][] target = new double[hidden.size()][];
     for (int s = 0; s < hidden.size(); s++) {
-      RmsNorm.apply(hidden.get(s), gain, config.normEpsilon(), hidden.get(s));
       int predictions = sequences.get(s).length - 1;
       longest = Math.max(longest, predictions);
       max[s] = new double[predictions];
@@ -46,7 +107,7 @@ public final class LanguageModelHead {
       target[s] = new double[predictions];
     }
     int slice =
-        (int) Math.max(64, Math.min(config.vocabSize(), SLICE_WEIGHTS / config.hiddenSize()));
+        (int) Math.max(64, Math.min(config.vocabSize(), SLICE_WEIGHTS / config.embeddingSize()));
     for (long first = 0; first < config.vocabSize(); first += slice) {
       int size = (int) Math.min(slice, config.vocabSize() - first);
       try (Matrix weights = reader.readMatrix(model.head(), first, size);
@@ -88,22 +149,27 @@ public final class LanguageModelHead {
   }
 
   /**
-   * The logits of the token after the last one.
+   * The logits of the token after the last one, (vocab_size).
    *
-   * @param weights the whole projection, (vocab_size, hidden)
-   * @param gain of the last norm, (hidden)
    * @param hidden (tokens, hidden) after the last block; not changed
    */
-  public static float[] nextLogits(
-      ModelConfig config, Matrix weights, float[] gain, Matrix hidden) {
+  public float[] nextLogits(Matrix hidden) {
     try (Matrix last = new Matrix(1, hidden.cols());
-        Matrix logits = new Matrix(1, config.vocabSize())) {
+        Matrix narrow = new Matrix(1, weights.cols());
+        Matrix logits = new Matrix(1, (int) weights.rows())) {
       float[] row = new float[hidden.cols()];
       hidden.row(hidden.rows() - 1, row);
       last.setRow(0, row);
-      RmsNorm.apply(last, gain, config.normEpsilon(), last);
-      Blas.linear(last, weights, 0f, logits);
+      norm.ifPresent(n -> n.apply(last, last));
+      projectOut.ifPresent(projection -> Blas.linear(last, projection, 0f, narrow));
+      Blas.linear(projectOut.isPresent() ? narrow : last, weights, 0f, logits);
       return logits.toArray();
     }
+  }
+
+  @Override
+  public void close() {
+    projectOut.ifPresent(Matrix::close);
+    weights.close();
   }
 }

@@ -1,32 +1,45 @@
 package ai.owl.model;
 
+import java.util.List;
+
 /**
- * A linear layer's place in a decoder block: its name there, and which {@link LinearInput} it
- * reads.
+ * What a linear layer does in a transformer block, whatever its architecture calls it, and which
+ * {@link LinearInput} it reads.
  */
 public enum LinearRole {
-  Q_PROJ("self_attn.q_proj", LinearInput.ATTENTION),
-  K_PROJ("self_attn.k_proj", LinearInput.ATTENTION),
-  V_PROJ("self_attn.v_proj", LinearInput.ATTENTION),
-  O_PROJ("self_attn.o_proj", LinearInput.ATTENTION_OUTPUT),
-  GATE_PROJ("mlp.gate_proj", LinearInput.MLP),
-  UP_PROJ("mlp.up_proj", LinearInput.MLP),
-  DOWN_PROJ("mlp.down_proj", LinearInput.MLP_OUTPUT);
+  /** Makes the queries. */
+  Q_PROJ(LinearInput.ATTENTION),
+  /** Makes the keys. */
+  K_PROJ(LinearInput.ATTENTION),
+  /** Makes the values. */
+  V_PROJ(LinearInput.ATTENTION),
+  /** Makes queries, keys and values: the rows of the three follow each other in its weight. */
+  QKV_PROJ(LinearInput.ATTENTION, Q_PROJ, K_PROJ, V_PROJ),
+  /** Brings the heads' outputs back to the width of the hidden states. */
+  O_PROJ(LinearInput.ATTENTION_OUTPUT),
+  /** Makes what goes through the activation and then gates what {@link #UP_PROJ} makes. */
+  GATE_PROJ(LinearInput.MLP),
+  /** Makes what is gated, or, where nothing is, what goes through the activation. */
+  UP_PROJ(LinearInput.MLP),
+  /** Makes gate and what is gated: the rows of the two follow each other in its weight. */
+  GATE_UP_PROJ(LinearInput.MLP, GATE_PROJ, UP_PROJ),
+  /** Brings the activations back to the width of the hidden states. */
+  DOWN_PROJ(LinearInput.MLP_OUTPUT);
 
-  private final String path;
   private final LinearInput input;
+  private final List<LinearRole> parts;
 
-  LinearRole(String path, LinearInput input) {
-    this.path = path;
+  LinearRole(LinearInput input, LinearRole... parts) {
     this.input = input;
-  }
-
-  /** The layer's name inside its block, such as {@code self_attn.q_proj}. */
-  public String path() {
-    return path;
+    this.parts = parts.length == 0 ? List.of() : List.of(parts);
   }
 
   public LinearInput input() {
     return input;
+  }
+
+  /** The layers it stands for, in the order of its rows: itself, but for a fused one. */
+  List<LinearRole> parts() {
+    return parts.isEmpty() ? List.of(this) : parts;
   }
 }

@@ -1,24 +1,39 @@
 package ai.owl.model;
 
 import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.kernel.Activation;
 import ai.owl.kernel.RotaryEmbedding;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 
 /**
  * What {@code config.json} says of the network, in the spellings of old and new transformers
  * versions. Whatever would change the computation and is not supported here is refused by name,
  * never ignored.
  *
+ * @param embeddingSize width of the token embedding's rows; where it is not {@code hiddenSize},
+ *     there are projections between the two
  * @param keyValueHeads number of key and value heads; fewer than {@code heads} with grouped queries
- * @param slidingWindow how many positions a token attends to; 0 for all
- * @param attentionBias whether q_proj, k_proj, v_proj and o_proj have biases
- * @param mlpBias whether gate_proj, up_proj and down_proj have biases
+ * @param normGains whether norms have weights, or merely normalize
+ * @param normalizesInputs whether norms stand on the way into attention and feed-forward part
+ *     (pre-norm), or on the sums after them (post-norm)
+ * @param finalNorm whether there is a norm after the last block
+ * @param slidingWindows for each block how many positions a token attends to; 0 for all
+ * @param biases the linear layers that have one
  * @param tiedEmbeddings whether the token embedding is also the language-model head
  */
 public record ModelConfig(
     Architecture architecture,
     int hiddenSize,
+    int embeddingSize,
     int intermediateSize,
     int blocks,
     int heads,
@@ -26,11 +41,15 @@ public record ModelConfig(
     int headDim,
     int vocabSize,
     int maxPositions,
+    NormKind norm,
     float normEpsilon,
-    RotaryEmbedding rotary,
-    int slidingWindow,
-    boolean attentionBias,
-    boolean mlpBias,
+    boolean normGains,
+    boolean normalizesInputs,
+    boolean finalNorm,
+    Activation activation,
+    PositionEncoding positions,
+    List<Integer> slidingWindows,
+    Set<LinearRole> biases,
     boolean tiedEmbeddings)
     implements Serializable {
 
@@ -45,11 +64,31 @@ public record ModelConfig(
     return new Parser(json, source).parse();
   }
 
+  /** How many positions a token of this block attends to; 0 for all. */
+  public int slidingWindow(int block) {
+    return slidingWindows.get(block);
+  }
+
+  /**
+   * Refuses sequences that reach beyond a table of learned positions. Rotary positions have no end.
+   *
+   * @param tokens length of a sequence
+   * @param shorten what its maker can do about it
+   */
+  public void requirePositions(long tokens, String shorten) {
+    if (positions instanceof PositionEncoding.Learned && tokens > maxPositions) {
+      throw new IllegalArgumentException(
+          "Cannot run a sequence of "
+              + tokens
+              + " tokens: the model has learned "
+              + maxPositions
+              + " positions (max_position_embeddings), and knows none beyond; "
+              + shorten);
+    }
+  }
+
   boolean hasBias(LinearRole role) {
-    return switch (role) {
-      case Q_PROJ, K_PROJ, V_PROJ, O_PROJ -> attentionBias;
-      case GATE_PROJ, UP_PROJ, DOWN_PROJ -> mlpBias;
-    };
+    return biases.contains(role);
   }
 
   int inFeatures(LinearRole role) {
@@ -65,11 +104,59 @@ public record ModelConfig(
       case Q_PROJ -> heads * headDim;
       case K_PROJ, V_PROJ -> keyValueHeads * headDim;
       case GATE_PROJ, UP_PROJ -> intermediateSize;
-      default -> hiddenSize;
+      case QKV_PROJ, GATE_UP_PROJ -> role.parts().stream().mapToInt(this::outFeatures).sum();
+      case O_PROJ, DOWN_PROJ -> hiddenSize;
+    };
+  }
+
+  /** Whether the feed-forward part multiplies by a gate. */
+  boolean isGated() {
+    return architecture.linears().keySet().stream()
+        .anyMatch(role -> role.parts().contains(LinearRole.GATE_PROJ));
+  }
+
+  /** The rotation of queries and keys, where positions are told by it. */
+  Optional<RotaryEmbedding> rotary() {
+    return positions instanceof PositionEncoding.Rotary rotary
+        ? Optional.of(rotary.embedding())
+        : Optional.empty();
+  }
+
+  /** The norms of a block: where they stand, and their names in it. */
+  Map<NormRole, String> norms() {
+    Map<NormRole, String> norms = new EnumMap<>(architecture.norms());
+    if (!normalizesInputs) {
+      norms.put(NormRole.ATTENTION_SUM, norms.remove(NormRole.ATTENTION_INPUT));
+      norms.put(NormRole.MLP_SUM, norms.remove(NormRole.MLP_INPUT));
+    }
+    return norms;
+  }
+
+  /** Number of features that such a norm takes together. */
+  int width(NormRole role) {
+    return role == NormRole.QUERY || role == NormRole.KEY ? headDim : hiddenSize;
+  }
+
+  /** Shape of a tensor outside the blocks; empty if this model has none. */
+  long[] shape(ModelPart part) {
+    boolean projects = embeddingSize != hiddenSize;
+    return switch (part) {
+      case TOKEN_EMBEDDING, HEAD -> new long[] {vocabSize, embeddingSize};
+      case POSITION_EMBEDDING ->
+          positions instanceof PositionEncoding.Learned learned
+              ? new long[] {learned.offset() + maxPositions, hiddenSize}
+              : new long[0];
+      case PROJECT_IN -> projects ? new long[] {hiddenSize, embeddingSize} : new long[0];
+      case PROJECT_OUT -> projects ? new long[] {embeddingSize, hiddenSize} : new long[0];
     };
   }
 
   private record Parser(JsonNode json, String source) {
+    private static final int MAX_BLOCKS = 1 << 16;
+    private static final int DEFAULT_MAX_WINDOW_LAYERS = 28;
+    private static final String FULL = "full_attention";
+    private static final String SLIDING = "sliding_attention";
+
     ModelConfig parse() {
       if (!json.isObject()) {
         throw refuse("it is not a JSON object");
@@ -78,12 +165,54 @@ public record ModelConfig(
       refuseWhatIsNotSupported();
       int hidden = positive("hidden_size");
       int heads = positive("num_attention_heads");
+      int keyValueHeads = keyValueHeads(architecture, heads);
+      int headDim = headDim(architecture, hidden, heads);
+      double epsilon = number(json, architecture.epsilonKey(), architecture.defaultEpsilon());
+      if (!(epsilon >= 0 && epsilon < 1)) {
+        throw refuse(architecture.epsilonKey() + " is " + epsilon);
+      }
+      int blocks = positive("num_hidden_layers");
+      if (blocks > MAX_BLOCKS) {
+        throw refuse("num_hidden_layers " + blocks + " is beyond any model");
+      }
+      boolean normalizesInputs = flag(architecture, "do_layer_norm_before", true);
+      return new ModelConfig(
+          architecture,
+          hidden,
+          architecture.reads("word_embed_proj_dim")
+              ? positive("word_embed_proj_dim", hidden)
+              : hidden,
+          positive(architecture.intermediateSizeKey()),
+          blocks,
+          heads,
+          keyValueHeads,
+          headDim,
+          positive("vocab_size"),
+          positive("max_position_embeddings", architecture.defaultMaxPositions()),
+          architecture.normKind(),
+          (float) epsilon,
+          flag(architecture, "layer_norm_elementwise_affine", true),
+          normalizesInputs,
+          normalizesInputs && !flag(architecture, "_remove_final_layer_norm", false),
+          activation(architecture),
+          architecture.positionOffset() < 0
+              ? new PositionEncoding.Rotary(rotary(headDim))
+              : new PositionEncoding.Learned(architecture.positionOffset()),
+          slidingWindows(architecture, blocks),
+          biases(architecture),
+          flag("tie_word_embeddings", architecture.tiesByDefault()));
+    }
+
+    private int keyValueHeads(Architecture architecture, int heads) {
+      if (!architecture.reads("num_key_value_heads")) {
+        return heads;
+      }
       // Where the key is there but null, transformers takes as many as query heads.
-      int defaultKeyValueHeads =
+      int fallback =
           architecture.defaultKeyValueHeads() == 0 || json.has("num_key_value_heads")
               ? heads
               : architecture.defaultKeyValueHeads();
-      int keyValueHeads = positive("num_key_value_heads", defaultKeyValueHeads);
+      int keyValueHeads = positive("num_key_value_heads", fallback);
       if (heads % keyValueHeads != 0) {
         throw refuse(
             "num_attention_heads "
@@ -91,42 +220,60 @@ public record ModelConfig(
                 + " is no multiple of num_key_value_heads "
                 + keyValueHeads);
       }
-      if (!present("head_dim") && hidden % heads != 0) {
+      return keyValueHeads;
+    }
+
+    private int headDim(Architecture architecture, int hidden, int heads) {
+      boolean given = architecture.reads("head_dim") && present("head_dim");
+      if (!given && architecture.defaultHeadDim() == 0 && hidden % heads != 0) {
         throw refuse(
             "hidden_size "
                 + hidden
                 + " is no multiple of num_attention_heads "
                 + heads
-                + " and head_dim is not given");
+                + (architecture.reads("head_dim") ? " and head_dim is not given" : ""));
       }
-      int headDim = positive("head_dim", hidden / heads);
-      if (headDim % 2 != 0) {
+      int fallback =
+          architecture.defaultHeadDim() == 0 ? hidden / heads : architecture.defaultHeadDim();
+      int headDim = given ? positive("head_dim", fallback) : fallback;
+      if (headDim % 2 != 0 && architecture.positionOffset() < 0) {
         throw refuse("head_dim " + headDim + " is odd, which rotary embeddings do not allow");
       }
       if ((long) heads * headDim > 1 << 24) {
         throw refuse(
             "num_attention_heads " + heads + " times head_dim " + headDim + " is beyond any model");
       }
-      double epsilon = number(json, "rms_norm_eps", 1e-6);
-      if (!(epsilon >= 0 && epsilon < 1)) {
-        throw refuse("rms_norm_eps is " + epsilon);
+      return headDim;
+    }
+
+    private Activation activation(Architecture architecture) {
+      String key = architecture.activationKey();
+      if (!present(key)) {
+        return architecture.defaultActivation();
       }
-      return new ModelConfig(
-          architecture,
-          hidden,
-          positive("intermediate_size"),
-          positive("num_hidden_layers"),
-          heads,
-          keyValueHeads,
-          headDim,
-          positive("vocab_size"),
-          positive("max_position_embeddings", architecture.defaultMaxPositions()),
-          (float) epsilon,
-          rotary(headDim),
-          slidingWindow(architecture),
-          flag("attention_bias"),
-          flag("mlp_bias"),
-          flag("tie_word_embeddings"));
+      String name = json.get(key).asText();
+      List<String> names = new ArrayList<>();
+      for (Activation activation : Activation.values()) {
+        if (activation.names().contains(name)) {
+          return activation;
+        }
+        names.addAll(activation.names());
+      }
+      throw refuse(
+          key + " " + name + " is not supported; supported are " + String.join(", ", names));
+    }
+
+    private Set<LinearRole> biases(Architecture architecture) {
+      Set<LinearRole> biases = EnumSet.noneOf(LinearRole.class);
+      architecture
+          .biases()
+          .forEach(
+              (role, bias) -> {
+                if (bias.key().isEmpty() ? bias.fallback() : flag(bias.key(), bias.fallback())) {
+                  biases.add(role);
+                }
+              });
+      return Collections.unmodifiableSet(biases);
     }
 
     private Architecture architecture() {
@@ -158,45 +305,83 @@ public record ModelConfig(
         throw refuse(
             "quantization_config: quantized checkpoints cannot be pruned; use the model's float checkpoint");
       }
-      String activation = json.path("hidden_act").asText("silu");
-      if (!activation.equals("silu") && !activation.equals("swish")) {
-        throw refuse("hidden_act " + activation + " is not supported; supported is silu");
-      }
       if (json.path("is_encoder_decoder").asBoolean(false)) {
         throw refuse("is_encoder_decoder: encoder-decoder models are not supported");
       }
-      JsonNode types = json.path("layer_types");
-      for (JsonNode type : types) {
-        if (!type.asText().equals(types.get(0).asText())) {
-          throw refuse(
-              "layer_types mixes "
-                  + types.get(0).asText()
-                  + " and "
-                  + type.asText()
-                  + ", which is not supported");
-        }
-      }
     }
 
-    private int slidingWindow(Architecture architecture) {
-      if (architecture.defaultSlidingWindow() == 0) {
-        if (present("sliding_window")
-            || "sliding_attention".equals(json.path("layer_types").path(0).asText())) {
-          throw refuse("sliding_window is not supported for " + architecture.className());
+    private List<Integer> slidingWindows(Architecture architecture, int blocks) {
+      return switch (architecture.slidingWindows()) {
+        case NOWHERE -> {
+          if (present("sliding_window") || SLIDING.equals(onlyLayerType())) {
+            throw refuse("sliding_window is not supported for " + architecture.className());
+          }
+          yield Collections.nCopies(blocks, 0);
         }
+        case IN_EVERY_BLOCK -> Collections.nCopies(blocks, windowOfAllBlocks(architecture));
+        case IN_UPPER_BLOCKS -> windowsOfUpperBlocks(architecture, blocks);
+      };
+    }
+
+    /** The class knows no use_sliding_window: transformers goes by sliding_window alone. */
+    private int windowOfAllBlocks(Architecture architecture) {
+      String type = onlyLayerType();
+      if (json.path("sliding_window").isNull()
+          || !present("sliding_window") && architecture.defaultSlidingWindow() == 0) {
         return 0;
       }
-      // Mistral's class knows no use_sliding_window: transformers goes by sliding_window alone.
-      if (json.path("sliding_window").isNull()) {
-        return 0;
-      }
-      if ("full_attention".equals(json.path("layer_types").path(0).asText())) {
+      if (FULL.equals(type)) {
         throw refuse(
             "layer_types says full_attention, sliding_window "
                 + positive("sliding_window", architecture.defaultSlidingWindow())
                 + ": set sliding_window to null, or remove layer_types");
       }
       return positive("sliding_window", architecture.defaultSlidingWindow());
+    }
+
+    private List<Integer> windowsOfUpperBlocks(Architecture architecture, int blocks) {
+      boolean windows = flag("use_sliding_window", false) && !json.path("sliding_window").isNull();
+      int window = windows ? positive("sliding_window", architecture.defaultSlidingWindow()) : 0;
+      JsonNode types = json.path("layer_types");
+      if (types.isMissingNode() || types.isNull()) {
+        int full = Math.min(blocks, wholeNumber("max_window_layers", DEFAULT_MAX_WINDOW_LAYERS));
+        List<Integer> all = new ArrayList<>(Collections.nCopies(full, 0));
+        all.addAll(Collections.nCopies(blocks - full, window));
+        return List.copyOf(all);
+      }
+      if (!types.isArray() || types.size() != blocks) {
+        throw refuse(
+            "layer_types has " + types.size() + " entries, num_hidden_layers is " + blocks);
+      }
+      List<Integer> all = new ArrayList<>();
+      for (JsonNode type : types) {
+        if (type.asText().equals(SLIDING) && window == 0) {
+          throw refuse(
+              "layer_types has sliding_attention, but there is no window: set use_sliding_window"
+                  + " to true and sliding_window to a size, or remove layer_types");
+        }
+        if (!type.asText().equals(SLIDING) && !type.asText().equals(FULL)) {
+          throw refuse(
+              "layer_types has "
+                  + type.asText()
+                  + ", which is not supported; supported are full_attention, sliding_attention");
+        }
+        all.add(type.asText().equals(SLIDING) ? window : 0);
+      }
+      return List.copyOf(all);
+    }
+
+    /** What layer_types says of every block; empty if there is no such key. */
+    private String onlyLayerType() {
+      JsonNode types = json.path("layer_types");
+      String first = types.path(0).asText();
+      for (JsonNode type : types) {
+        if (!type.asText().equals(first)) {
+          throw refuse(
+              "layer_types mixes " + first + " and " + type.asText() + ", which is not supported");
+        }
+      }
+      return first;
     }
 
     /**
@@ -266,10 +451,15 @@ public record ModelConfig(
       return json.hasNonNull(key);
     }
 
-    private boolean flag(String key) {
+    /** A switch of the architecture, or what holds for those that do not have it. */
+    private boolean flag(Architecture architecture, String key, boolean fallback) {
+      return architecture.reads(key) ? flag(key, fallback) : fallback;
+    }
+
+    private boolean flag(String key, boolean fallback) {
       JsonNode node = json.path(key);
       if (node.isMissingNode() || node.isNull()) {
-        return false;
+        return fallback;
       }
       if (!node.isBoolean()) {
         throw refuse(key + " is " + node + ", not true or false");
@@ -302,6 +492,17 @@ public record ModelConfig(
       }
       if (!node.isIntegralNumber() || !node.canConvertToInt() || node.intValue() < 1) {
         throw refuse(key + " is " + node + ", not a positive whole number");
+      }
+      return node.intValue();
+    }
+
+    private int wholeNumber(String key, int fallback) {
+      JsonNode node = json.path(key);
+      if (node.isMissingNode() || node.isNull()) {
+        return fallback;
+      }
+      if (!node.isIntegralNumber() || !node.canConvertToInt() || node.intValue() < 0) {
+        throw refuse(key + " is " + node + ", not a whole number");
       }
       return node.intValue();
     }

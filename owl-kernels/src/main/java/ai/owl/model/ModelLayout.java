@@ -5,9 +5,13 @@ import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.TensorRef;
 import java.io.Serializable;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -15,20 +19,24 @@ import java.util.Set;
  * checks that every tensor the forward pass needs is there, with the shape that {@code config.json}
  * implies and a type that can be computed with.
  *
- * @param embedding (vocab_size, hidden_size)
- * @param finalNorm (hidden_size)
- * @param head (vocab_size, hidden_size); the embedding itself where the two are tied
+ * @param parts the tensors outside the blocks that the forward pass needs; where embeddings are
+ *     tied, the head is the embedding itself
+ * @param finalNorm the norm after the last block; empty where there is none
  * @param outside all tensors that belong to no block, in checkpoint order
  */
 public record ModelLayout(
     ModelConfig config,
-    TensorRef embedding,
-    TensorRef finalNorm,
-    TensorRef head,
+    Map<ModelPart, TensorRef> parts,
+    List<NormLayer> finalNorm,
     List<BlockLayout> blocks,
     List<TensorRef> outside)
     implements Serializable {
+  /** What transformers leaves off the names of a checkpoint that was saved without its head. */
+  private static final String BASE = "model.";
+
   public ModelLayout {
+    parts = Map.copyOf(parts);
+    finalNorm = List.copyOf(finalNorm);
     blocks = List.copyOf(blocks);
     outside = List.copyOf(outside);
   }
@@ -40,42 +48,28 @@ public record ModelLayout(
    *     the model needs
    */
   public static ModelLayout of(Checkpoint checkpoint) {
-    ModelConfig config = ModelConfig.parse(checkpoint.config(), checkpoint.folder());
-    Architecture names = config.architecture();
-    TensorRef embedding =
-        require(checkpoint, names.embedding(), config.vocabSize(), config.hiddenSize());
-    TensorRef finalNorm = require(checkpoint, names.finalNorm(), config.hiddenSize());
-    // A tied checkpoint may still carry a head. If it is no copy of the embedding, transformers 5
-    // does not tie; so the head is used wherever there is one.
-    TensorRef head =
-        config.tiedEmbeddings() && !checkpoint.tensors().containsKey(names.languageModelHead())
-            ? embedding
-            : require(
-                checkpoint, names.languageModelHead(), config.vocabSize(), config.hiddenSize());
+    return new Finder(checkpoint, ModelConfig.parse(checkpoint.config(), checkpoint.folder()))
+        .find();
+  }
 
-    List<BlockLayout> blocks = new ArrayList<>();
-    Set<String> inBlocks = new HashSet<>();
-    Map<Integer, List<TensorRef>> byBlock = groupByBlock(checkpoint, config);
-    for (int i = 0; i < config.blocks(); i++) {
-      BlockLayout block = block(checkpoint, config, i, byBlock.getOrDefault(i, List.of()));
-      blocks.add(block);
-      block.tensors().forEach(tensor -> inBlocks.add(tensor.name()));
-    }
-    String beyond = names.blockPrefix(config.blocks()) + names.linears().get(0).path() + ".weight";
-    if (checkpoint.tensors().containsKey(beyond)) {
-      throw new MalformedCheckpointException(
-          "Cannot use model "
-              + checkpoint.folder()
-              + ": num_hidden_layers is "
-              + config.blocks()
-              + " (config.json), but there is a "
-              + beyond);
-    }
-    List<TensorRef> outside =
-        checkpoint.tensors().values().stream()
-            .filter(tensor -> !inBlocks.contains(tensor.name()))
-            .toList();
-    return new ModelLayout(config, embedding, finalNorm, head, blocks, outside);
+  /** (vocab_size, embedding size). */
+  public TensorRef embedding() {
+    return parts.get(ModelPart.TOKEN_EMBEDDING);
+  }
+
+  /** (vocab_size, embedding size); the embedding itself where the two are tied. */
+  public TensorRef head() {
+    return parts.get(ModelPart.HEAD);
+  }
+
+  /** A tensor outside the blocks, if this model has it. */
+  public Optional<TensorRef> part(ModelPart part) {
+    return Optional.ofNullable(parts.get(part));
+  }
+
+  /** The same without its blocks: all that it takes to embed and to score. */
+  public ModelLayout withoutBlocks() {
+    return new ModelLayout(config, parts, finalNorm, List.of(), List.of());
   }
 
   /** Number of weights in the linear layers of all blocks: what a sparsity is a share of. */
@@ -83,78 +77,173 @@ public record ModelLayout(
     return blocks.stream().mapToLong(BlockLayout::prunableWeights).sum();
   }
 
-  private static Map<Integer, List<TensorRef>> groupByBlock(
-      Checkpoint checkpoint, ModelConfig config) {
-    Map<Integer, List<TensorRef>> groups = new java.util.HashMap<>();
-    String any = config.architecture().blockPrefix(0);
-    String before = any.substring(0, any.indexOf("0."));
-    for (TensorRef tensor : checkpoint.tensors().values()) {
-      if (tensor.name().startsWith(before)) {
-        int dot = tensor.name().indexOf('.', before.length());
-        String number = dot < 0 ? "" : tensor.name().substring(before.length(), dot);
-        if (number.matches("0|[1-9][0-9]{0,5}")) {
-          groups.computeIfAbsent(Integer.parseInt(number), i -> new ArrayList<>()).add(tensor);
+  /**
+   * Looks tensors up by the names that an architecture has for them.
+   *
+   * @param isBare whether the checkpoint's names lack {@link #BASE}
+   */
+  private record Finder(Checkpoint checkpoint, ModelConfig config, boolean isBare) {
+    Finder(Checkpoint checkpoint, ModelConfig config) {
+      this(checkpoint, config, isBare(checkpoint, config));
+    }
+
+    private static boolean isBare(Checkpoint checkpoint, ModelConfig config) {
+      String embedding = config.architecture().parts().get(ModelPart.TOKEN_EMBEDDING);
+      return !checkpoint.tensors().containsKey(embedding)
+          && checkpoint.tensors().containsKey(bare(embedding));
+    }
+
+    private static String bare(String name) {
+      return name.startsWith(BASE) ? name.substring(BASE.length()) : name;
+    }
+
+    /** What the checkpoint at hand calls what the architecture calls so. */
+    private String spelled(String name) {
+      return isBare ? bare(name) : name;
+    }
+
+    private boolean has(String name) {
+      return checkpoint.tensors().containsKey(name);
+    }
+
+    ModelLayout find() {
+      Map<ModelPart, TensorRef> parts = parts();
+      List<NormLayer> finalNorm =
+          config.finalNorm()
+              ? List.of(norm(spelled(config.architecture().finalNorm()), config.hiddenSize()))
+              : List.of();
+      List<BlockLayout> blocks = new ArrayList<>();
+      Set<String> inBlocks = new HashSet<>();
+      Map<Integer, List<TensorRef>> byBlock = groupByBlock();
+      for (int i = 0; i < config.blocks(); i++) {
+        BlockLayout block = block(i, byBlock.getOrDefault(i, List.of()));
+        blocks.add(block);
+        block.tensors().forEach(tensor -> inBlocks.add(tensor.name()));
+      }
+      String first = config.architecture().linears().values().iterator().next();
+      String beyond = blockPrefix(config.blocks()) + first + ".weight";
+      if (has(beyond)) {
+        throw refused(
+            "num_hidden_layers is " + config.blocks() + " (config.json), but there is a " + beyond);
+      }
+      List<TensorRef> outside =
+          checkpoint.tensors().values().stream()
+              .filter(tensor -> !inBlocks.contains(tensor.name()))
+              .toList();
+      return new ModelLayout(config, parts, finalNorm, blocks, outside);
+    }
+
+    private Map<ModelPart, TensorRef> parts() {
+      Map<ModelPart, TensorRef> parts = new EnumMap<>(ModelPart.class);
+      config
+          .architecture()
+          .parts()
+          .forEach(
+              (part, name) -> {
+                long[] shape = config.shape(part);
+                // A tied checkpoint may still carry a head. If it is no copy of the embedding,
+                // transformers 5 does not tie; so the head is used wherever there is one.
+                boolean isTied =
+                    part == ModelPart.HEAD && config.tiedEmbeddings() && !has(spelled(name));
+                if (shape.length > 0 && !isTied) {
+                  parts.put(part, require(spelled(name), shape));
+                }
+              });
+      parts.putIfAbsent(ModelPart.HEAD, parts.get(ModelPart.TOKEN_EMBEDDING));
+      return parts;
+    }
+
+    private String blockPrefix(int block) {
+      return spelled(config.architecture().blockPrefix(block));
+    }
+
+    private Map<Integer, List<TensorRef>> groupByBlock() {
+      Map<Integer, List<TensorRef>> groups = new HashMap<>();
+      String any = blockPrefix(0);
+      String before = any.substring(0, any.indexOf("0."));
+      for (TensorRef tensor : checkpoint.tensors().values()) {
+        if (tensor.name().startsWith(before)) {
+          int dot = tensor.name().indexOf('.', before.length());
+          String number = dot < 0 ? "" : tensor.name().substring(before.length(), dot);
+          if (number.matches("0|[1-9][0-9]{0,5}")) {
+            groups.computeIfAbsent(Integer.parseInt(number), i -> new ArrayList<>()).add(tensor);
+          }
         }
       }
+      return groups;
     }
-    return groups;
-  }
 
-  private static BlockLayout block(
-      Checkpoint checkpoint, ModelConfig config, int index, List<TensorRef> tensors) {
-    String prefix = config.architecture().blockPrefix(index);
-    List<LinearLayer> linears = new ArrayList<>();
-    for (LinearRole role : config.architecture().linears()) {
-      String name = prefix + role.path();
+    private BlockLayout block(int index, List<TensorRef> tensors) {
+      String prefix = blockPrefix(index);
+      List<LinearLayer> linears = new ArrayList<>();
+      config
+          .architecture()
+          .linears()
+          .forEach((role, path) -> linears.add(linear(prefix + path, path, role)));
+      Map<NormRole, NormLayer> norms = new EnumMap<>(NormRole.class);
+      config
+          .norms()
+          .forEach((role, name) -> norms.put(role, norm(prefix + name, config.width(role))));
+      return new BlockLayout(index, linears, norms, tensors);
+    }
+
+    private LinearLayer linear(String name, String path, LinearRole role) {
       TensorRef weight =
-          require(checkpoint, name + ".weight", config.outFeatures(role), config.inFeatures(role));
+          require(name + ".weight", config.outFeatures(role), config.inFeatures(role));
       List<TensorRef> bias =
           config.hasBias(role)
-              ? List.of(require(checkpoint, name + ".bias", config.outFeatures(role)))
+              ? List.of(require(name + ".bias", config.outFeatures(role)))
               : List.of();
-      if (bias.isEmpty() && checkpoint.tensors().containsKey(name + ".bias")) {
-        throw new MalformedCheckpointException(
-            "Cannot use model "
-                + checkpoint.folder()
-                + ": it has "
-                + name
-                + ".bias, but config.json does not say that there are"
-                + " biases");
+      if (bias.isEmpty() && has(name + ".bias")) {
+        throw refused(
+            "it has " + name + ".bias, but config.json does not say that there are biases");
       }
-      linears.add(new LinearLayer(name, role, weight, bias));
+      return new LinearLayer(name, path, role, weight, bias);
     }
-    return new BlockLayout(
-        index,
-        linears,
-        require(checkpoint, prefix + config.architecture().attentionNorm(), config.hiddenSize()),
-        require(checkpoint, prefix + config.architecture().mlpNorm(), config.hiddenSize()),
-        tensors);
-  }
 
-  private static TensorRef require(Checkpoint checkpoint, String name, long... shape) {
-    TensorRef tensor = checkpoint.tensor(name);
-    List<Long> expected = java.util.Arrays.stream(shape).boxed().toList();
-    if (!tensor.shape().equals(expected)) {
-      throw new MalformedCheckpointException(
-          "Cannot use "
-              + name
-              + " of "
-              + tensor.file()
-              + ": its shape is "
-              + tensor.shape()
-              + ", but config.json implies "
-              + expected);
+    private NormLayer norm(String name, int width) {
+      if (!config.normGains()) {
+        return new NormLayer(name, width, List.of(), List.of());
+      }
+      return new NormLayer(
+          name,
+          width,
+          List.of(require(name + ".weight", width)),
+          config.norm() == NormKind.LAYER_NORM
+              ? List.of(require(name + ".bias", width))
+              : List.of());
     }
-    if (!tensor.type().isComputable()) {
-      throw new MalformedCheckpointException(
-          "Cannot use "
-              + name
-              + " of "
-              + tensor.file()
-              + ": its type is "
-              + tensor.type()
-              + "; supported are F32, F16 and BF16");
+
+    private TensorRef require(String name, long... shape) {
+      TensorRef tensor = checkpoint.tensor(name);
+      List<Long> expected = Arrays.stream(shape).boxed().toList();
+      if (!tensor.shape().equals(expected)) {
+        throw new MalformedCheckpointException(
+            "Cannot use "
+                + name
+                + " of "
+                + tensor.file()
+                + ": its shape is "
+                + tensor.shape()
+                + ", but config.json implies "
+                + expected);
+      }
+      if (!tensor.type().isComputable()) {
+        throw new MalformedCheckpointException(
+            "Cannot use "
+                + name
+                + " of "
+                + tensor.file()
+                + ": its type is "
+                + tensor.type()
+                + "; supported are F32, F16 and BF16");
+      }
+      return tensor;
     }
-    return tensor;
+
+    private MalformedCheckpointException refused(String why) {
+      return new MalformedCheckpointException(
+          "Cannot use model " + checkpoint.folder() + ": " + why);
+    }
   }
 }

@@ -1,15 +1,19 @@
 package ai.owl.model;
 
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.checkpoint.TensorRef;
+import ai.owl.kernel.Blas;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 
 /**
- * Turns token ids into the hidden states that enter the first block. Reads only the rows that the
- * ids name.
+ * Turns token ids into the hidden states that enter the first block: {@code h_t = project_in ·
+ * embedding[id_t] + positions[offset + t]}, without the projection and the learned positions where
+ * the model has none. Reads only the rows that ids and positions name.
  */
 public final class TokenEmbedding {
   private TokenEmbedding() {}
@@ -21,6 +25,75 @@ public final class TokenEmbedding {
    * @return one matrix (tokens, hidden) per sequence, the caller's to close
    */
   public static List<Matrix> embed(ModelLayout model, List<int[]> sequences, TensorReader reader)
+      throws IOException {
+    return embed(model, sequences, 0, reader);
+  }
+
+  /**
+   * The embeddings of what comes after the first tokens of some sequences.
+   *
+   * @param sequences token ids below vocab_size
+   * @param past the position of the first token of each
+   * @return one matrix (tokens, hidden) per sequence, the caller's to close
+   */
+  public static List<Matrix> embed(
+      ModelLayout model, List<int[]> sequences, int past, TensorReader reader) throws IOException {
+    int longest = sequences.stream().mapToInt(ids -> ids.length).max().orElse(0);
+    model
+        .config()
+        .requirePositions((long) past + longest, "use shorter sequences (--length, --tokens)");
+    List<Matrix> hidden = lookUp(model, sequences, reader);
+    try {
+      project(model, hidden, reader);
+      addPositions(model, hidden, past, longest, reader);
+      return hidden;
+    } catch (IOException | RuntimeException | Error e) {
+      hidden.forEach(Matrix::close);
+      throw e;
+    }
+  }
+
+  /** Widens the rows, in a model whose embedding is narrower than its hidden states. */
+  private static void project(ModelLayout model, List<Matrix> hidden, TensorReader reader)
+      throws IOException {
+    Optional<TensorRef> projection = model.part(ModelPart.PROJECT_IN);
+    if (projection.isPresent()) {
+      try (Matrix weight = reader.readMatrix(projection.get())) {
+        for (int s = 0; s < hidden.size(); s++) {
+          try (Matrix narrow = hidden.get(s)) {
+            Matrix wide = new Matrix(narrow.rows(), model.config().hiddenSize());
+            hidden.set(s, wide);
+            Blas.linear(narrow, weight, 0f, wide);
+          }
+        }
+      }
+    }
+  }
+
+  private static void addPositions(
+      ModelLayout model, List<Matrix> hidden, int past, int longest, TensorReader reader)
+      throws IOException {
+    if (model.config().positions() instanceof PositionEncoding.Learned learned) {
+      TensorRef table = model.part(ModelPart.POSITION_EMBEDDING).orElseThrow();
+      float[] row = new float[model.config().hiddenSize()];
+      float[] position = new float[row.length];
+      try (Matrix positions = reader.readMatrix(table, learned.offset() + past, longest)) {
+        for (Matrix states : hidden) {
+          for (long t = 0; t < states.rows(); t++) {
+            states.row(t, row);
+            positions.row(t, position);
+            for (int j = 0; j < row.length; j++) {
+              row[j] += position[j];
+            }
+            states.setRow(t, row);
+          }
+        }
+      }
+    }
+  }
+
+  /** The embedding's row of each token. */
+  private static List<Matrix> lookUp(ModelLayout model, List<int[]> sequences, TensorReader reader)
       throws IOException {
     int[] ids = sequences.stream().flatMapToInt(Arrays::stream).sorted().distinct().toArray();
     List<Matrix> hidden = new ArrayList<>();
@@ -42,7 +115,7 @@ public final class TokenEmbedding {
     long[] rows = Arrays.stream(ids).asLongStream().toArray();
     try {
       for (int[] sequence : sequences) {
-        hidden.add(new Matrix(sequence.length, model.config().hiddenSize()));
+        hidden.add(new Matrix(sequence.length, model.config().embeddingSize()));
       }
       reader.readRows(
           model.embedding(),

@@ -101,10 +101,13 @@ public final class PruneRun {
   }
 
   /**
-   * Refuses tokens that the model has no embedding for, and windows in which nothing is predicted.
+   * Refuses tokens and positions that the model has no embedding for, and windows in which nothing
+   * is predicted.
    */
   public static void requireUsable(TokenSequences tokens, ModelLayout model, String role) {
     tokens.requireVocabulary(model.config().vocabSize(), "the " + role + " tokens");
+    int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);
+    model.config().requirePositions(longest, "use a shorter --length");
     if (role.equals("evaluation")) {
       for (int[] window : tokens.sequences()) {
         if (window.length < 2) {

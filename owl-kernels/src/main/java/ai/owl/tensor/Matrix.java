@@ -43,13 +43,14 @@ public final class Matrix implements AutoCloseable {
    * @throws OutOfMemoryError if the memory cannot be had
    */
   public Matrix(long rows, int cols) {
-    if (rows < 0 || cols < 1) {
-      throw new IllegalArgumentException("Cannot make a matrix of " + rows + " x " + cols);
-    }
+    this(rows, cols, allocate(rows, cols), true);
+  }
+
+  private Matrix(long rows, int cols, FloatPointer pointer, boolean owner) {
     this.rows = rows;
     this.cols = cols;
-    this.pointer = new FloatPointer(Math.max(1, Math.multiplyExact(rows, (long) cols)));
-    this.owner = true;
+    this.pointer = pointer;
+    this.owner = owner;
     this.segmentRows = Math.max(1, MAX_SEGMENT / cols);
     int count = (int) ((rows + segmentRows - 1) / segmentRows);
     this.segments = new FloatBuffer[count];
@@ -59,6 +60,13 @@ public final class Matrix implements AutoCloseable {
       // Not closed: closing a view of a pointer would free the memory it looks at.
       segments[s] = pointer.getPointer(first * cols).limit(size).asBuffer();
     }
+  }
+
+  private static FloatPointer allocate(long rows, int cols) {
+    if (rows < 0 || cols < 1) {
+      throw new IllegalArgumentException("Cannot make a matrix of " + rows + " x " + cols);
+    }
+    return new FloatPointer(Math.max(1, Math.multiplyExact(rows, (long) cols)));
   }
 
   private Matrix(Matrix parent, long rows) {
@@ -77,6 +85,18 @@ public final class Matrix implements AutoCloseable {
           "Cannot take " + count + " rows of a matrix of " + shape());
     }
     return count == rows && !owner ? this : new Matrix(this, count);
+  }
+
+  /**
+   * The rows [first, first + count) of this matrix, over the same memory; closing the view does
+   * nothing.
+   */
+  public Matrix rows(long first, long count) {
+    if (first < 0 || count < 0 || count > rows - first) {
+      throw new IllegalArgumentException(
+          "Cannot take " + count + " rows from row " + first + " on of a matrix of " + shape());
+    }
+    return new Matrix(count, cols, pointer.getPointer(first * cols), false);
   }
 
   /** A matrix with these rows. */

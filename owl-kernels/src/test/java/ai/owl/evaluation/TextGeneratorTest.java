@@ -1,6 +1,7 @@
 package ai.owl.evaluation;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.LocalStorage;
@@ -34,7 +35,8 @@ class TextGeneratorTest {
   @ParameterizedTest
   @MethodSource("models")
   void theCacheChangesNothing(Fixture fixture) throws IOException {
-    // Sliding windows, scaled rotations, biases and tied heads are among the models.
+    // Sliding windows, scaled rotations, learned positions, biases and tied heads are among the
+    // models.
     int[] added;
     try (TextGenerator generator = TextGenerator.load(STORAGE, fixture.model())) {
       added = generator.generate(PROMPT, 20, 0, 0, token -> {});
@@ -53,14 +55,13 @@ class TextGeneratorTest {
     try (TensorReader reader = new TensorReader(STORAGE);
         ForwardBuffers buffers = new ForwardBuffers(model.config());
         Matrix hidden = TokenEmbedding.embed(model, List.of(ids), reader).get(0);
-        Matrix head = reader.readMatrix(model.head())) {
+        LanguageModelHead head = LanguageModelHead.load(model, reader)) {
       for (BlockLayout layout : model.blocks()) {
         try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
           block.advance(hidden, buffers, ActivationObserver.NONE);
         }
       }
-      float[] gain = reader.readVector(model.finalNorm());
-      float[] logits = LanguageModelHead.nextLogits(model.config(), head, gain, hidden);
+      float[] logits = head.nextLogits(hidden);
       int best = 0;
       for (int i = 1; i < logits.length; i++) {
         best = logits[i] > logits[best] ? i : best;
@@ -78,6 +79,24 @@ class TextGeneratorTest {
       assertThat(generator.generate(PROMPT, 30, 1.5, 7, token -> {})).isEqualTo(one);
       assertThat(generator.generate(PROMPT, 30, 1.5, 8, token -> {})).isNotEqualTo(one);
       assertThat(told).containsExactlyElementsOf(Arrays.stream(one).boxed().toList());
+    }
+  }
+
+  /** One position more would be its 33rd; a model with rotary positions has no such end. */
+  @Test
+  void stopsShortOfPositionsThatNobodyLearned() throws IOException {
+    try (TextGenerator generator = TextGenerator.load(STORAGE, Fixture.golden("opt-f16").model())) {
+      assertThat(generator.generate(PROMPT, 28, 0, 0, token -> {})).isNotEmpty();
+      assertThatThrownBy(() -> generator.generate(PROMPT, 29, 0, 0, token -> {}))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage(
+              "Cannot run a sequence of 33 tokens: the model has learned 32 positions"
+                  + " (max_position_embeddings), and knows none beyond; shorten the prompt of 5"
+                  + " tokens, or --tokens 29");
+    }
+    try (TextGenerator generator =
+        TextGenerator.load(STORAGE, Fixture.golden("llama-f32").model())) {
+      assertThat(generator.generate(PROMPT, 70, 0, 0, token -> {})).isNotEmpty();
     }
   }
 }

@@ -49,6 +49,30 @@ class RmsNormTest {
   }
 
   @Test
+  void takesEveryHeadByItself() {
+    float[] gain = RandomMatrix.vector(6, 31);
+    try (Matrix heads = RandomMatrix.of(5, 3, 4 * 31);
+        Matrix one = new Matrix(3, 31)) {
+      float[] before = heads.toArray();
+      RmsNorm.apply(heads, gain, 1e-5f, heads);
+      for (int head = 0; head < 4; head++) {
+        float[] part = new float[31];
+        float[] found = new float[31];
+        for (int r = 0; r < 3; r++) {
+          System.arraycopy(before, (4 * r + head) * 31, part, 0, 31);
+          one.setRow(r, part);
+        }
+        RmsNorm.apply(one, gain, 1e-5f, one);
+        for (int r = 0; r < 3; r++) {
+          heads.copyTo(r, head * 31, found, 0, 31);
+          one.row(r, part);
+          assertThat(found).as("row %d, head %d", r, head).isEqualTo(part);
+        }
+      }
+    }
+  }
+
+  @Test
   void leavesARowOfZerosAtZero() {
     float[] gain = RandomMatrix.norms(1, 8);
     try (Matrix x = RandomMatrix.filled(0f, 2, 8)) {

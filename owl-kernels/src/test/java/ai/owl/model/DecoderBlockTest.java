@@ -13,6 +13,7 @@ import ai.owl.tensor.Truth;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
@@ -25,7 +26,7 @@ class DecoderBlockTest {
   private static final int[] LENGTHS = {31, 1, 207, 8, 130, 207, 7};
 
   private final MemoryStorage storage = new MemoryStorage();
-  private final SampleModel sample = new SampleModel();
+  private SampleModel sample = new SampleModel();
 
   @Test
   void computesWhatItsDescriptionSays() throws IOException {
@@ -63,6 +64,95 @@ class DecoderBlockTest {
       sample.add(prefix + "self_attn.v_proj.weight", 12, 16);
       sample.add(prefix + "self_attn.o_proj.weight", 16, 24);
     }
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void gatesWithOtherActivations() throws IOException {
+    for (String name : List.of("relu", "gelu_pytorch_tanh")) {
+      sample.config.put("hidden_act", name);
+      checkAgainstTheEquations(9);
+    }
+  }
+
+  @Test
+  void normalizesQueriesAndKeysHeadByHead() throws IOException {
+    sample.config.putArray("architectures").add("Qwen3ForCausalLM");
+    sample.config.put("head_dim", 4);
+    for (String prefix : new String[] {"model.layers.0.", "model.layers.1."}) {
+      sample.add(prefix + "self_attn.q_norm.weight", 4).add(prefix + "self_attn.k_norm.weight", 4);
+    }
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void takesFusedLayersApart() throws IOException {
+    ModelLayout apart = sample.layout(storage);
+    Map<String, float[]> before = new HashMap<>();
+    try (TensorReader reader = new TensorReader(storage);
+        DecoderBlock block = DecoderBlock.load(apart.config(), apart.blocks().get(1), reader);
+        ForwardBuffers buffers = new ForwardBuffers(apart.config())) {
+      for (int tokens : new int[] {1, 31}) {
+        before.put("" + tokens, advanced(block, buffers, RandomMatrix.of(5, tokens, 16)));
+      }
+    }
+    sample.fuse();
+    ModelLayout fused = sample.layout(storage);
+    assertThat(fused.blocks().get(1).linears())
+        .extracting(LinearLayer::path)
+        .containsExactly(
+            "self_attn.o_proj", "self_attn.qkv_proj", "mlp.gate_up_proj", "mlp.down_proj");
+    assertThat(fused.prunableWeights()).isEqualTo(apart.prunableWeights());
+    try (TensorReader reader = new TensorReader(storage);
+        DecoderBlock block = DecoderBlock.load(fused.config(), fused.blocks().get(1), reader);
+        ForwardBuffers buffers = new ForwardBuffers(fused.config())) {
+      for (int tokens : new int[] {1, 31}) {
+        // The products are the same ones, so nothing is rounded otherwise.
+        assertThat(advanced(block, buffers, RandomMatrix.of(5, tokens, 16)))
+            .isEqualTo(before.get("" + tokens));
+      }
+      // What is pruned is the fused layer, and the block runs on what is left of it.
+      LinearLayer qkv = fused.blocks().get(1).linears().get(1);
+      block.weight(qkv).setRow(31, new float[16]);
+      assertThat(advanced(block, buffers, RandomMatrix.of(5, 31, 16)))
+          .isNotEqualTo(before.get("31"));
+    }
+  }
+
+  @Test
+  void givesEveryBlockItsOwnWindow() throws IOException {
+    sample.config.putArray("architectures").add("Qwen2ForCausalLM");
+    for (String prefix : new String[] {"model.layers.0.", "model.layers.1."}) {
+      sample.addWithBias(prefix + "self_attn.q_proj", 16, 16);
+      sample.addWithBias(prefix + "self_attn.k_proj", 8, 16);
+      sample.addWithBias(prefix + "self_attn.v_proj", 8, 16);
+    }
+    sample.config.put("use_sliding_window", true).put("sliding_window", 5);
+    sample.config.put("max_window_layers", 1);
+    checkAgainstTheEquations(31);
+    sample.config.put("max_window_layers", 2);
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void normalizesOnTheWayInAsMostOpts() throws IOException {
+    sample = SampleModel.opt(false);
+    checkAgainstTheEquations(31);
+    sample.config.put("activation_function", "gelu");
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void normalizesTheSumsAsOpt350m() throws IOException {
+    sample = SampleModel.opt(true);
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void doesWithoutBiasesAndGains() throws IOException {
+    sample = SampleModel.opt(false);
+    sample.config.put("enable_bias", false).put("layer_norm_elementwise_affine", false);
+    sample.tensors.keySet().removeIf(name -> name.contains("norm") || name.endsWith("bias"));
     checkAgainstTheEquations(31);
   }
 
@@ -263,42 +353,120 @@ class DecoderBlockTest {
     }
 
     double[][] advance(double[][] h) {
-      double[][] n = norm(h, "input_layernorm");
+      return config.architecture() == Architecture.OPT ? advanceOpt(h) : advanceLlama(h);
+    }
+
+    private double[][] advanceLlama(double[][] h) {
+      double[][] n = rootMeanSquare(h, "input_layernorm");
       inputs.put(LinearInput.ATTENTION, n);
-      double[][] attended =
-          attention(
-              rotated(linear(n, "self_attn.q_proj")),
-              rotated(linear(n, "self_attn.k_proj")),
-              linear(n, "self_attn.v_proj"));
+      double[][] q = linear(n, "self_attn.q_proj");
+      double[][] k = linear(n, "self_attn.k_proj");
+      if (config.architecture() == Architecture.QWEN3) {
+        q = rootMeanSquare(q, "self_attn.q_norm");
+        k = rootMeanSquare(k, "self_attn.k_norm");
+      }
+      double[][] attended = attention(rotated(q), rotated(k), linear(n, "self_attn.v_proj"));
       inputs.put(LinearInput.ATTENTION_OUTPUT, attended);
       double[][] middle = sum(h, linear(attended, "self_attn.o_proj"));
-      double[][] m = norm(middle, "post_attention_layernorm");
+      double[][] m = rootMeanSquare(middle, "post_attention_layernorm");
       inputs.put(LinearInput.MLP, m);
       double[][] gate = linear(m, "mlp.gate_proj");
       double[][] up = linear(m, "mlp.up_proj");
       for (int t = 0; t < gate.length; t++) {
         for (int j = 0; j < gate[t].length; j++) {
-          gate[t][j] = gate[t][j] / (1 + Math.exp(-gate[t][j])) * up[t][j];
+          gate[t][j] = activated(gate[t][j]) * up[t][j];
         }
       }
       inputs.put(LinearInput.MLP_OUTPUT, gate);
       return sum(middle, linear(gate, "mlp.down_proj"));
     }
 
-    private float[] values(String name) {
-      return sample.values("model.layers.1." + name);
+    private double[][] advanceOpt(double[][] h) {
+      boolean before = sample.config.get("do_layer_norm_before").booleanValue();
+      double[][] n = before ? layerNorm(h, "self_attn_layer_norm") : h;
+      inputs.put(LinearInput.ATTENTION, n);
+      double[][] attended =
+          attention(
+              linear(n, "self_attn.q_proj"),
+              linear(n, "self_attn.k_proj"),
+              linear(n, "self_attn.v_proj"));
+      inputs.put(LinearInput.ATTENTION_OUTPUT, attended);
+      double[][] middle = sum(h, linear(attended, "self_attn.out_proj"));
+      middle = before ? middle : layerNorm(middle, "self_attn_layer_norm");
+      double[][] m = before ? layerNorm(middle, "final_layer_norm") : middle;
+      inputs.put(LinearInput.MLP, m);
+      double[][] inner = linear(m, "fc1");
+      for (double[] row : inner) {
+        for (int j = 0; j < row.length; j++) {
+          row[j] = activated(row[j]);
+        }
+      }
+      inputs.put(LinearInput.MLP_OUTPUT, inner);
+      double[][] out = sum(middle, linear(inner, "fc2"));
+      return before ? out : layerNorm(out, "final_layer_norm");
     }
 
-    private double[][] norm(double[][] x, String name) {
-      float[] gain = values(name + ".weight");
-      double[][] y = new double[x.length][gain.length];
-      for (int t = 0; t < x.length; t++) {
-        double squares = 0;
-        for (double value : x[t]) {
-          squares += value * value;
+    private double activated(double x) {
+      return switch (config.activation()) {
+        case SILU -> x / (1 + Math.exp(-x));
+        case RELU -> Math.max(x, 0);
+        case GELU -> {
+          double below = 0.5; // of the normal distribution, by the midpoint rule
+          for (int i = 0; i < 20_000; i++) {
+            double t = x * (i + 0.5) / 20_000;
+            below += x / 20_000 * Math.exp(-t * t / 2) / Math.sqrt(2 * Math.PI);
+          }
+          yield x * below;
         }
-        for (int j = 0; j < gain.length; j++) {
-          y[t][j] = x[t][j] / Math.sqrt(squares / gain.length + 1e-6) * gain[j];
+        case GELU_TANH ->
+            x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+      };
+    }
+
+    private String prefix() {
+      return config.architecture() == Architecture.OPT
+          ? "model.decoder.layers.1."
+          : "model.layers.1.";
+    }
+
+    private float[] values(String name) {
+      return sample.values(prefix() + name);
+    }
+
+    private double[][] rootMeanSquare(double[][] x, String name) {
+      float[] gain = values(name + ".weight");
+      double[][] y = new double[x.length][x[0].length];
+      for (int t = 0; t < x.length; t++) {
+        for (int first = 0; first < x[t].length; first += gain.length) {
+          double squares = 0;
+          for (int j = 0; j < gain.length; j++) {
+            squares += x[t][first + j] * x[t][first + j];
+          }
+          for (int j = 0; j < gain.length; j++) {
+            y[t][first + j] = x[t][first + j] / Math.sqrt(squares / gain.length + 1e-6) * gain[j];
+          }
+        }
+      }
+      return y;
+    }
+
+    private double[][] layerNorm(double[][] x, String name) {
+      boolean hasGain = sample.tensors.containsKey(prefix() + name + ".weight");
+      int width = x[0].length;
+      double[][] y = new double[x.length][width];
+      for (int t = 0; t < x.length; t++) {
+        double mean = 0;
+        double variance = 0;
+        for (double value : x[t]) {
+          mean += value / width;
+        }
+        for (double value : x[t]) {
+          variance += (value - mean) * (value - mean) / width;
+        }
+        for (int j = 0; j < width; j++) {
+          double normal = (x[t][j] - mean) / Math.sqrt(variance + 1e-5);
+          y[t][j] =
+              hasGain ? normal * values(name + ".weight")[j] + values(name + ".bias")[j] : normal;
         }
       }
       return y;
@@ -306,7 +474,7 @@ class DecoderBlockTest {
 
     private double[][] linear(double[][] x, String name) {
       float[] w = values(name + ".weight");
-      boolean hasBias = sample.tensors.containsKey("model.layers.1." + name + ".bias");
+      boolean hasBias = sample.tensors.containsKey(prefix() + name + ".bias");
       int in = x[0].length;
       int out = w.length / in;
       double[][] y = new double[x.length][out];
@@ -344,7 +512,8 @@ class DecoderBlockTest {
       double[][] out = new double[q.length][q[0].length];
       for (int head = 0; head < config.heads(); head++) {
         for (int t = 0; t < q.length; t++) {
-          int from = config.slidingWindow() == 0 ? 0 : Math.max(0, t - config.slidingWindow() + 1);
+          int window = config.slidingWindow(1);
+          int from = window == 0 ? 0 : Math.max(0, t - window + 1);
           double[] e = new double[t + 1];
           double total = 0;
           for (int s = from; s <= t; s++) {

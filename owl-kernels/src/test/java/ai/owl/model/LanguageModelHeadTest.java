@@ -6,15 +6,21 @@ import static org.assertj.core.api.Assertions.within;
 import ai.owl.checkpoint.MemoryStorage;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
-import ai.owl.kernel.RotaryEmbedding;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import ai.owl.tensor.RandomMatrix;
+import ai.owl.tensor.Truth;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Against log-softmax in double precision. */
 class LanguageModelHeadTest {
@@ -118,24 +124,17 @@ class LanguageModelHeadTest {
   private ModelLayout layout(float[] gain, float[] head, int width, int vocabulary) {
     TensorRef norm = stored("norm", gain, List.of((long) width));
     TensorRef projection = stored("head", head, List.of((long) vocabulary, (long) width));
-    ModelConfig config =
-        new ModelConfig(
-            Architecture.LLAMA,
-            width,
-            8,
-            0,
-            1,
-            1,
-            2,
-            vocabulary,
-            64,
-            1e-5f,
-            new RotaryEmbedding(10_000, 2, new RotaryEmbedding.Unscaled()),
-            0,
-            false,
-            false,
-            false);
-    return new ModelLayout(config, projection, norm, projection, List.of(), List.of());
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    json.putArray("architectures").add("LlamaForCausalLM");
+    json.put("hidden_size", width).put("intermediate_size", 8).put("num_hidden_layers", 1);
+    json.put("num_attention_heads", 1).put("head_dim", 2).put("vocab_size", vocabulary);
+    json.put("rms_norm_eps", 1e-5);
+    return new ModelLayout(
+        ModelConfig.parse(json, "model"),
+        Map.of(ModelPart.TOKEN_EMBEDDING, projection, ModelPart.HEAD, projection),
+        List.of(new NormLayer("norm", width, List.of(norm), List.of())),
+        List.of(),
+        List.of());
   }
 
   /** A tensor alone in its file, without a header. */
@@ -166,5 +165,69 @@ class LanguageModelHeadTest {
               LanguageModelHead.losses(model, List.of(hidden), List.of(new int[] {0, 0}), reader))
           .containsExactly(Double.NaN);
     }
+  }
+
+  /** Norm, projection and head of OPT, or what there is of them, in double precision. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void normalizesAndNarrowsWhereTheModelDoes(boolean isPostNorm) throws IOException {
+    SampleModel opt = SampleModel.opt(isPostNorm);
+    ModelLayout model = opt.layout(storage);
+    int[] ids = {3, 39, 0, 17, 3};
+    double[][] logits = new double[ids.length][40];
+    try (TensorReader reader = new TensorReader(storage);
+        LanguageModelHead head = LanguageModelHead.load(model, reader);
+        Matrix hidden = RandomMatrix.of(5, ids.length, 16)) {
+      for (int t = 0; t < ids.length; t++) {
+        float[] row = new float[16];
+        hidden.row(t, row);
+        logits[t] = logits(opt, row);
+      }
+      Truth next = new Truth(1, 40);
+      for (int v = 0; v < 40; v++) {
+        next.set(0, v, logits[ids.length - 1][v], 1e-5);
+      }
+      next.holdsFor(head.nextLogits(hidden));
+      double expected = 0;
+      for (int t = 0; t + 1 < ids.length; t++) {
+        double sum = 0;
+        for (double logit : logits[t]) {
+          sum += Math.exp(logit);
+        }
+        expected += (Math.log(sum) - logits[t][ids[t + 1]]) / (ids.length - 1);
+      }
+      assertThat(LanguageModelHead.losses(model, List.of(hidden), List.of(ids), reader)[0])
+          .isCloseTo(expected, within(1e-5));
+    }
+  }
+
+  private static double[] logits(SampleModel opt, float[] hidden) {
+    double[] states = new double[16];
+    for (int j = 0; j < 16; j++) {
+      states[j] = hidden[j];
+    }
+    String norm = "model.decoder.final_layer_norm";
+    if (opt.tensors.containsKey(norm + ".weight")) {
+      double mean = Arrays.stream(states).average().orElseThrow();
+      double variance = Arrays.stream(states).map(x -> (x - mean) * (x - mean)).sum() / 16;
+      for (int j = 0; j < 16; j++) {
+        states[j] =
+            (states[j] - mean) / Math.sqrt(variance + 1e-5) * opt.values(norm + ".weight")[j]
+                + opt.values(norm + ".bias")[j];
+      }
+    }
+    String projection = "model.decoder.project_out.weight";
+    if (opt.tensors.containsKey(projection)) {
+      states = product(opt.values(projection), states);
+    }
+    return product(opt.values("model.decoder.embed_tokens.weight"), states);
+  }
+
+  private static double[] product(float[] weights, double[] x) {
+    double[] y = new double[weights.length / x.length];
+    for (int i = 0; i < weights.length; i++) {
+      y[i / x.length] += weights[i] * x[i % x.length];
+    }
+    return y;
   }
 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.kernel.Activation;
 import ai.owl.kernel.RotaryEmbedding.Linear;
 import ai.owl.kernel.RotaryEmbedding.Llama3;
 import ai.owl.kernel.RotaryEmbedding.Unscaled;
@@ -23,6 +24,14 @@ class ModelConfigTest {
        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
       """;
   private static final String MISTRAL = LLAMA.replace("Llama", "Mistral");
+  private static final String QWEN2 = LLAMA.replace("Llama", "Qwen2");
+  private static final String QWEN3 = LLAMA.replace("Llama", "Qwen3");
+  private static final String PHI3 = LLAMA.replace("Llama", "Phi3");
+  private static final String OPT =
+      """
+      {"architectures": ["OPTForCausalLM"], "hidden_size": 768, "ffn_dim": 3072,
+       "num_hidden_layers": 12, "num_attention_heads": 12, "vocab_size": 50272}
+      """;
 
   @Test
   void readsTheFirstLlamas() {
@@ -43,13 +52,12 @@ class ModelConfigTest {
   void knowsTheDefaultsOfLlama() {
     ModelConfig config = parse(LLAMA, "{}");
     assertThat(config.keyValueHeads()).isEqualTo(32);
-    assertThat(config.slidingWindow()).isZero();
+    assertThat(config.slidingWindow(0)).isZero();
     assertThat(config.maxPositions()).isEqualTo(2048);
     assertThat(config.normEpsilon()).isEqualTo(1e-6f);
-    assertThat(config.rotary().theta()).isEqualTo(10_000);
-    assertThat(config.rotary().scaling()).isEqualTo(new Unscaled());
-    assertThat(config.attentionBias()).isFalse();
-    assertThat(config.mlpBias()).isFalse();
+    assertThat(config.rotary().orElseThrow().theta()).isEqualTo(10_000);
+    assertThat(config.rotary().orElseThrow().scaling()).isEqualTo(new Unscaled());
+    assertThat(config.biases()).isEmpty();
     assertThat(config.tiedEmbeddings()).isFalse();
   }
 
@@ -58,9 +66,239 @@ class ModelConfigTest {
     ModelConfig config = parse(MISTRAL, "{}");
     assertThat(config.architecture()).isEqualTo(Architecture.MISTRAL);
     assertThat(config.keyValueHeads()).isEqualTo(8);
-    assertThat(config.slidingWindow()).isEqualTo(4096);
+    assertThat(config.slidingWindow(0)).isEqualTo(4096);
     assertThat(config.normEpsilon()).isEqualTo(1e-6f);
-    assertThat(config.rotary().theta()).isEqualTo(10_000);
+    assertThat(config.rotary().orElseThrow().theta()).isEqualTo(10_000);
+  }
+
+  @Test
+  void knowsTheDefaultsOfOpt() {
+    ModelConfig config = parse(OPT, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.OPT);
+    assertThat(config.intermediateSize()).isEqualTo(3072);
+    assertThat(config.embeddingSize()).isEqualTo(768);
+    assertThat(config.headDim()).isEqualTo(64);
+    assertThat(config.keyValueHeads()).isEqualTo(12);
+    assertThat(config.maxPositions()).isEqualTo(2048);
+    assertThat(config.norm()).isEqualTo(NormKind.LAYER_NORM);
+    assertThat(config.normEpsilon()).isEqualTo(1e-5f);
+    assertThat(config.normGains()).isTrue();
+    assertThat(config.normalizesInputs()).isTrue();
+    assertThat(config.finalNorm()).isTrue();
+    assertThat(config.activation()).isEqualTo(Activation.RELU);
+    assertThat(config.isGated()).isFalse();
+    assertThat(config.positions()).isEqualTo(new PositionEncoding.Learned(2));
+    assertThat(config.rotary()).isEmpty();
+    assertThat(config.slidingWindows()).hasSize(12).containsOnly(0);
+    assertThat(config.biases())
+        .containsExactlyInAnyOrderElementsOf(Architecture.OPT.linears().keySet());
+    assertThat(config.tiedEmbeddings()).isTrue();
+  }
+
+  @Test
+  void readsTheSwitchesOfOpt() {
+    assertThat(parse(OPT, "{\"enable_bias\": false}").biases()).isEmpty();
+    assertThat(parse(OPT, "{\"layer_norm_elementwise_affine\": false}").normGains()).isFalse();
+    assertThat(parse(OPT, "{\"word_embed_proj_dim\": 512}").embeddingSize()).isEqualTo(512);
+    assertThat(parse(OPT, "{\"word_embed_proj_dim\": null}").embeddingSize()).isEqualTo(768);
+    assertThat(parse(OPT, "{\"tie_word_embeddings\": false}").tiedEmbeddings()).isFalse();
+    assertThat(parse(OPT, "{\"activation_function\": \"gelu\"}").activation())
+        .isEqualTo(Activation.GELU);
+    ModelConfig postNorm = parse(OPT, "{\"do_layer_norm_before\": false}");
+    assertThat(postNorm.normalizesInputs()).isFalse();
+    assertThat(postNorm.finalNorm()).isFalse();
+    ModelConfig removed = parse(OPT, "{\"_remove_final_layer_norm\": true}");
+    assertThat(removed.normalizesInputs()).isTrue();
+    assertThat(removed.finalNorm()).isFalse();
+  }
+
+  /** transformers reads none of these for OPT, and all of them for others. */
+  @Test
+  void looksAtNoKeyThatTheClassDoesNotHave() {
+    String foreign =
+        """
+        {"num_key_value_heads": 5, "head_dim": 7, "hidden_act": "silu", "rms_norm_eps": 0.5,
+         "intermediate_size": 3, "attention_bias": false, "rope_scaling": {"type": "yarn"}}
+        """;
+    assertThat(parse(OPT, foreign)).isEqualTo(parse(OPT, "{}"));
+    String foreignToLlama =
+        """
+        {"do_layer_norm_before": false, "_remove_final_layer_norm": true, "enable_bias": true,
+         "layer_norm_elementwise_affine": false, "word_embed_proj_dim": 7, "ffn_dim": 3,
+         "activation_function": "relu", "use_sliding_window": true, "max_window_layers": 0}
+        """;
+    assertThat(parse(LLAMA, foreignToLlama)).isEqualTo(parse(LLAMA, "{}"));
+  }
+
+  @Test
+  void takesOddHeadsWhereNothingIsRotated() {
+    assertThat(parse(OPT, "{\"num_attention_heads\": 256}").headDim()).isEqualTo(3);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "num_attention_heads | 7 | hidden_size 768 is no multiple of num_attention_heads 7 (config",
+        "ffn_dim | null | ffn_dim is missing",
+        "word_embed_proj_dim | 0 | word_embed_proj_dim is 0, not a positive whole number",
+        "do_layer_norm_before | 1 | do_layer_norm_before is 1, not true or false",
+        "enable_bias | \"no\" | enable_bias is \"no\", not true or false",
+        "_remove_final_layer_norm | 0 | _remove_final_layer_norm is 0, not true or false",
+        "layer_norm_elementwise_affine | 0 | layer_norm_elementwise_affine is 0, not true or",
+        "activation_function | \"tanh\" | activation_function tanh is not supported; supported are",
+        "sliding_window | 7 | sliding_window is not supported for OPTForCausalLM",
+      })
+  void refusesAnOptByName(String key, String value, String why) {
+    ObjectNode json = (ObjectNode) json(OPT);
+    json.set(key, json(value));
+    assertRefused(json, why);
+  }
+
+  @Test
+  void knowsTheDefaultsOfQwen2() {
+    ModelConfig config = parse(QWEN2, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.QWEN2);
+    assertThat(config.keyValueHeads()).isEqualTo(32);
+    assertThat(config.headDim()).isEqualTo(128);
+    assertThat(config.maxPositions()).isEqualTo(32_768);
+    assertThat(config.normEpsilon()).isEqualTo(1e-6f);
+    assertThat(config.activation()).isEqualTo(Activation.SILU);
+    assertThat(config.isGated()).isTrue();
+    assertThat(config.biases())
+        .containsExactlyInAnyOrder(LinearRole.Q_PROJ, LinearRole.K_PROJ, LinearRole.V_PROJ);
+    assertThat(config.slidingWindows()).hasSize(32).containsOnly(0);
+    assertThat(config.tiedEmbeddings()).isFalse();
+    // The class has its biases whatever the configuration says.
+    assertThat(parse(QWEN2, "{\"attention_bias\": false, \"mlp_bias\": true}").biases())
+        .isEqualTo(config.biases());
+  }
+
+  @Test
+  void knowsTheDefaultsOfQwen3() {
+    ModelConfig config = parse(QWEN3, "{\"hidden_size\": 1000}");
+    assertThat(config.architecture()).isEqualTo(Architecture.QWEN3);
+    assertThat(config.keyValueHeads()).isEqualTo(32);
+    assertThat(config.headDim()).isEqualTo(128); // not hidden_size / num_attention_heads
+    assertThat(config.maxPositions()).isEqualTo(32_768);
+    assertThat(config.biases()).isEmpty();
+    assertThat(config.norms())
+        .containsEntry(NormRole.QUERY, "self_attn.q_norm")
+        .containsEntry(NormRole.KEY, "self_attn.k_norm");
+    assertThat(config.width(NormRole.KEY)).isEqualTo(128);
+    assertThat(parse(QWEN3, "{\"attention_bias\": true}").biases())
+        .containsExactlyInAnyOrder(
+            LinearRole.Q_PROJ, LinearRole.K_PROJ, LinearRole.V_PROJ, LinearRole.O_PROJ);
+  }
+
+  /** As the classes of transformers 5 resolve it. */
+  @ParameterizedTest
+  @ValueSource(strings = {"Qwen2", "Qwen3"})
+  void givesTheUpperBlocksOfQwenAWindow(String name) {
+    String qwen = LLAMA.replace("Llama", name);
+    // A window that is not asked for is none.
+    assertThat(parse(qwen, "{\"sliding_window\": 100}").slidingWindows()).containsOnly(0);
+    ModelConfig silent = parse(qwen, "{\"use_sliding_window\": true}");
+    assertThat(silent.slidingWindows().subList(0, 28)).containsOnly(0);
+    assertThat(silent.slidingWindows().subList(28, 32)).containsOnly(4096);
+    String asked = "{\"use_sliding_window\": true, \"sliding_window\": 100, %s}";
+    ModelConfig upper = parse(qwen, asked.formatted("\"max_window_layers\": 30"));
+    assertThat(upper.slidingWindow(29)).isZero();
+    assertThat(upper.slidingWindow(30)).isEqualTo(100);
+    assertThat(parse(qwen, asked.formatted("\"max_window_layers\": 99")).slidingWindows())
+        .hasSize(32)
+        .containsOnly(0);
+    assertThat(parse(qwen, asked.formatted("\"max_window_layers\": 0")).slidingWindows())
+        .hasSize(32)
+        .containsOnly(100);
+    assertThat(
+            parse(qwen, "{\"use_sliding_window\": true, \"sliding_window\": null}")
+                .slidingWindows())
+        .containsOnly(0);
+    String types = "\"num_hidden_layers\": 3, \"layer_types\": [%s]";
+    String mixed =
+        types.formatted("\"sliding_attention\", \"full_attention\", \"sliding_attention\"");
+    assertThat(parse(qwen, asked.formatted(mixed)).slidingWindows()).containsExactly(100, 0, 100);
+    String full = types.formatted("\"full_attention\", \"full_attention\", \"full_attention\"");
+    assertThat(parse(qwen, asked.formatted(full)).slidingWindows()).containsExactly(0, 0, 0);
+    assertThat(parse(qwen, "{" + full + "}").slidingWindows()).containsExactly(0, 0, 0);
+    assertRefused(merged(qwen, "{" + mixed + "}"), "layer_types has sliding_attention, but there");
+    assertRefused(
+        merged(qwen, "{\"layer_types\": [\"full_attention\"]}"),
+        "layer_types has 1 entries, num_hidden_layers is 32");
+    assertRefused(
+        merged(qwen, "{\"num_hidden_layers\": 1, \"layer_types\": [\"chunked_attention\"]}"),
+        "layer_types has chunked_attention, which is not supported; supported are full_attention,");
+    assertRefused(
+        merged(qwen, asked.formatted("\"max_window_layers\": -1")),
+        "max_window_layers is -1, not a whole number");
+    assertRefused(
+        merged(qwen, "{\"use_sliding_window\": true, \"sliding_window\": 0}"),
+        "sliding_window is 0, not a positive whole number");
+    assertRefused(
+        merged(qwen, "{\"use_sliding_window\": 1}"), "use_sliding_window is 1, not true or false");
+  }
+
+  @Test
+  void knowsTheDefaultsOfPhi3() {
+    ModelConfig config = parse(PHI3, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.PHI3);
+    assertThat(config.keyValueHeads()).isEqualTo(32);
+    assertThat(config.maxPositions()).isEqualTo(4096);
+    assertThat(config.normEpsilon()).isEqualTo(1e-5f);
+    assertThat(config.slidingWindows()).hasSize(32).containsOnly(0);
+    assertThat(config.biases()).isEmpty();
+    assertThat(config.isGated()).isTrue();
+  }
+
+  @Test
+  void addsUpWhatPhi3Fuses() {
+    ModelConfig config = parse(PHI3, "{\"num_key_value_heads\": 8}");
+    assertThat(config.outFeatures(LinearRole.QKV_PROJ)).isEqualTo(4096 + 2 * 1024);
+    assertThat(config.outFeatures(LinearRole.GATE_UP_PROJ)).isEqualTo(2 * 11008);
+    assertThat(config.inFeatures(LinearRole.QKV_PROJ)).isEqualTo(4096);
+    assertThat(config.inFeatures(LinearRole.GATE_UP_PROJ)).isEqualTo(4096);
+  }
+
+  @Test
+  void givesEveryBlockOfPhi3ItsWindow() {
+    assertThat(parse(PHI3, "{\"sliding_window\": 2047}").slidingWindows()).containsOnly(2047);
+    assertThat(parse(PHI3, "{\"sliding_window\": null}").slidingWindows()).containsOnly(0);
+  }
+
+  /** Phi-3's long contexts and Phi-4-mini's partial rotation. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "rope_scaling | {\"type\": \"longrope\", \"short_factor\": [1]} | scaling longrope is not",
+        "rope_scaling | {\"type\": \"su\", \"short_factor\": [1]} | rope scaling su is not supported",
+        "partial_rotary_factor | 0.75 | partial_rotary_factor 0.75 is not supported",
+      })
+  void refusesAPhi3ByName(String key, String value, String why) {
+    ObjectNode json = (ObjectNode) json(PHI3);
+    json.set(key, json(value));
+    assertRefused(json, why);
+  }
+
+  @Test
+  void readsActivations() {
+    assertThat(parse(LLAMA, "{\"hidden_act\": \"swish\"}").activation()).isEqualTo(Activation.SILU);
+    assertThat(parse(LLAMA, "{\"hidden_act\": \"gelu_new\"}").activation())
+        .isEqualTo(Activation.GELU_TANH);
+    assertThat(parse(LLAMA, "{\"hidden_act\": null}").activation()).isEqualTo(Activation.SILU);
+  }
+
+  @Test
+  void hasPositionsWithoutEndWhereTheyAreRotated() {
+    parse(LLAMA, "{}").requirePositions(1_000_000, "");
+    ModelConfig opt = parse(OPT, "{}");
+    opt.requirePositions(2048, "");
+    assertThatExceptionOfType(IllegalArgumentException.class)
+        .isThrownBy(() -> opt.requirePositions(2049, "use a shorter --length"))
+        .withMessage(
+            "Cannot run a sequence of 2049 tokens: the model has learned 2048 positions"
+                + " (max_position_embeddings), and knows none beyond; use a shorter --length");
   }
 
   @Test
@@ -77,7 +315,7 @@ class ModelConfigTest {
     ModelConfig grouped = parse(LLAMA, "{\"num_key_value_heads\": 8, \"head_dim\": 96}");
     assertThat(grouped.keyValueHeads()).isEqualTo(8);
     assertThat(grouped.headDim()).isEqualTo(96);
-    assertThat(grouped.rotary().headDim()).isEqualTo(96);
+    assertThat(grouped.rotary().orElseThrow().headDim()).isEqualTo(96);
     assertThat(grouped.outFeatures(LinearRole.Q_PROJ)).isEqualTo(32 * 96);
     assertThat(grouped.outFeatures(LinearRole.V_PROJ)).isEqualTo(8 * 96);
     assertThat(grouped.inFeatures(LinearRole.O_PROJ)).isEqualTo(32 * 96);
@@ -97,13 +335,13 @@ class ModelConfigTest {
 
   @Test
   void readsTheWindowOfMistral() {
-    assertThat(parse(MISTRAL, "{\"sliding_window\": 7}").slidingWindow()).isEqualTo(7);
-    assertThat(parse(MISTRAL, "{\"sliding_window\": null}").slidingWindow()).isZero();
-    assertThat(parse(LLAMA, "{\"sliding_window\": null}").slidingWindow()).isZero();
+    assertThat(parse(MISTRAL, "{\"sliding_window\": 7}").slidingWindow(31)).isEqualTo(7);
+    assertThat(parse(MISTRAL, "{\"sliding_window\": null}").slidingWindow(31)).isZero();
+    assertThat(parse(LLAMA, "{\"sliding_window\": null}").slidingWindow(31)).isZero();
     // As transformers has it: Mistral's class knows no such switch.
     assertThat(
             parse(MISTRAL, "{\"sliding_window\": 7, \"use_sliding_window\": false}")
-                .slidingWindow())
+                .slidingWindow(31))
         .isEqualTo(7);
   }
 
@@ -120,10 +358,12 @@ class ModelConfigTest {
 
   @Test
   void readsRotaryEmbeddingsInTheOldSpelling() {
-    assertThat(parse(LLAMA, "{\"rope_theta\": 500000.0}").rotary().theta()).isEqualTo(500_000);
+    assertThat(parse(LLAMA, "{\"rope_theta\": 500000.0}").rotary().orElseThrow().theta())
+        .isEqualTo(500_000);
     assertThat(
             parse(LLAMA, "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}")
                 .rotary()
+                .orElseThrow()
                 .scaling())
         .isEqualTo(new Linear(4));
     assertThat(
@@ -134,10 +374,16 @@ class ModelConfigTest {
                      "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}
                     """)
                 .rotary()
+                .orElseThrow()
                 .scaling())
         .isEqualTo(new Llama3(8, 1, 4, 8192));
-    assertThat(parse(LLAMA, "{\"rope_scaling\": {}}").rotary().scaling()).isEqualTo(new Unscaled());
-    assertThat(parse(LLAMA, "{\"rope_scaling\": {\"type\": \"default\"}}").rotary().scaling())
+    assertThat(parse(LLAMA, "{\"rope_scaling\": {}}").rotary().orElseThrow().scaling())
+        .isEqualTo(new Unscaled());
+    assertThat(
+            parse(LLAMA, "{\"rope_scaling\": {\"type\": \"default\"}}")
+                .rotary()
+                .orElseThrow()
+                .scaling())
         .isEqualTo(new Unscaled());
   }
 
@@ -150,13 +396,14 @@ class ModelConfigTest {
             {"rope_theta": 1.0,
              "rope_parameters": {"rope_type": "linear", "factor": 2.5, "rope_theta": 50000}}
             """);
-    assertThat(config.rotary().theta()).isEqualTo(50_000);
-    assertThat(config.rotary().scaling()).isEqualTo(new Linear(2.5));
+    assertThat(config.rotary().orElseThrow().theta()).isEqualTo(50_000);
+    assertThat(config.rotary().orElseThrow().scaling()).isEqualTo(new Linear(2.5));
     ModelConfig plain =
         parse(LLAMA, "{\"rope_parameters\": {\"rope_type\": \"default\"}, \"rope_theta\": 7.0}");
-    assertThat(plain.rotary().theta()).isEqualTo(7);
-    assertThat(plain.rotary().scaling()).isEqualTo(new Unscaled());
-    assertThat(parse(LLAMA, "{\"rope_parameters\": null}").rotary().theta()).isEqualTo(10_000);
+    assertThat(plain.rotary().orElseThrow().theta()).isEqualTo(7);
+    assertThat(plain.rotary().orElseThrow().scaling()).isEqualTo(new Unscaled());
+    assertThat(parse(LLAMA, "{\"rope_parameters\": null}").rotary().orElseThrow().theta())
+        .isEqualTo(10_000);
   }
 
   /** As transformers 5.23 resolves it. */
@@ -169,8 +416,8 @@ class ModelConfigTest {
             {"rope_scaling": {"type": "linear", "factor": 4.0}, "rope_theta": 20000.0,
              "rope_parameters": {"rope_type": "default", "rope_theta": 30000.0}}
             """);
-    assertThat(config.rotary().theta()).isEqualTo(20_000);
-    assertThat(config.rotary().scaling()).isEqualTo(new Linear(4));
+    assertThat(config.rotary().orElseThrow().theta()).isEqualTo(20_000);
+    assertThat(config.rotary().orElseThrow().scaling()).isEqualTo(new Linear(4));
     ModelConfig empty =
         parse(
             LLAMA,
@@ -178,7 +425,7 @@ class ModelConfigTest {
             {"rope_scaling": {},
              "rope_parameters": {"rope_type": "default", "rope_theta": 30000.0}}
             """);
-    assertThat(empty.rotary().theta()).isEqualTo(30_000);
+    assertThat(empty.rotary().orElseThrow().theta()).isEqualTo(30_000);
   }
 
   @ParameterizedTest
@@ -211,6 +458,7 @@ class ModelConfigTest {
         "num_key_value_heads | 64 | 32 is no multiple of num_key_value_heads 64",
         "hidden_size | 4100 | hidden_size 4100 is no multiple of num_attention_heads 32",
         "head_dim | 127 | head_dim 127 is odd",
+        "num_hidden_layers | 65537 | num_hidden_layers 65537 is beyond any model",
         "head_dim | 2000000 | num_attention_heads 32 times head_dim 2000000 is beyond any model",
         "max_position_embeddings | 0 | max_position_embeddings is 0",
         "rms_norm_eps | -1e-6 | rms_norm_eps is -1.0E-6",
@@ -222,7 +470,7 @@ class ModelConfigTest {
         "attention_bias | 1 | attention_bias is 1, not true or false",
         "mlp_bias | \"no\" | mlp_bias is \"no\", not true or false",
         "tie_word_embeddings | 0 | tie_word_embeddings is 0, not true or false",
-        "hidden_act | \"gelu\" | hidden_act gelu is not supported; supported is silu",
+        "hidden_act | \"quick_gelu\" | hidden_act quick_gelu is not supported; supported are silu, ",
         "is_encoder_decoder | true | encoder-decoder models are not supported",
         "quantization_config | {} | quantized checkpoints cannot be pruned",
         "sliding_window | 4096 | sliding_window is not supported for LlamaForCausalLM",

@@ -14,7 +14,9 @@ import java.io.IOException;
 import java.io.ObjectInputStream;
 import java.io.ObjectOutputStream;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 class ModelLayoutTest {
@@ -27,21 +29,27 @@ class ModelLayoutTest {
   void findsEveryPartOfAModel() throws IOException {
     ModelLayout model = sample.layout(storage);
     assertThat(model.embedding().name()).isEqualTo("model.embed_tokens.weight");
-    assertThat(model.finalNorm().name()).isEqualTo("model.norm.weight");
+    assertThat(model.finalNorm()).extracting(NormLayer::name).containsExactly("model.norm");
+    assertThat(names(model.finalNorm().get(0).gain())).containsExactly("model.norm.weight");
     assertThat(model.head().name()).isEqualTo("lm_head.weight");
     assertThat(names(model.outside()))
         .containsExactly("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight");
     assertThat(model.blocks()).hasSize(2);
     BlockLayout block = model.blocks().get(1);
     assertThat(block.index()).isEqualTo(1);
-    assertThat(block.linears()).extracting(LinearLayer::role).containsExactly(LinearRole.values());
+    assertThat(block.linears())
+        .extracting(LinearLayer::role)
+        .containsExactlyElementsOf(Architecture.LLAMA.linears().keySet());
     assertThat(block.linears().get(0).name()).isEqualTo(Q_PROJ);
     assertThat(block.linears().get(0).weight().name()).isEqualTo(Q_PROJ + ".weight");
     assertThat(block.linears().get(6).inFeatures()).isEqualTo(24);
     assertThat(block.linears().get(6).outFeatures()).isEqualTo(16);
     assertThat(block.linears()).allMatch(linear -> linear.bias().isEmpty());
-    assertThat(block.attentionNorm().name()).isEqualTo("model.layers.1.input_layernorm.weight");
-    assertThat(block.mlpNorm().name()).isEqualTo("model.layers.1.post_attention_layernorm.weight");
+    assertThat(block.norms()).containsOnlyKeys(NormRole.ATTENTION_INPUT, NormRole.MLP_INPUT);
+    assertThat(block.norms().get(NormRole.ATTENTION_INPUT).name())
+        .isEqualTo("model.layers.1.input_layernorm");
+    assertThat(names(block.norms().get(NormRole.MLP_INPUT).gain()))
+        .containsExactly("model.layers.1.post_attention_layernorm.weight");
   }
 
   @Test
@@ -129,6 +137,98 @@ class ModelLayoutTest {
     }
     for (LinearLayer linear : sample.layout(storage).blocks().get(1).linears()) {
       assertThat(names(linear.bias())).containsExactly(linear.name() + ".bias");
+    }
+  }
+
+  @Test
+  void findsThePartsOfOpt() throws IOException {
+    ModelLayout model = SampleModel.opt(false).layout(storage);
+    assertThat(model.embedding().name()).isEqualTo("model.decoder.embed_tokens.weight");
+    assertThat(model.head()).isEqualTo(model.embedding());
+    assertThat(model.part(ModelPart.POSITION_EMBEDDING).orElseThrow().name())
+        .isEqualTo("model.decoder.embed_positions.weight");
+    assertThat(model.part(ModelPart.PROJECT_IN)).isEmpty();
+    assertThat(model.part(ModelPart.PROJECT_OUT)).isEmpty();
+    assertThat(names(model.finalNorm().get(0).bias()))
+        .containsExactly("model.decoder.final_layer_norm.bias");
+    BlockLayout block = model.blocks().get(1);
+    assertThat(block.linears())
+        .extracting(LinearLayer::path)
+        .containsExactly(
+            "self_attn.k_proj",
+            "self_attn.v_proj",
+            "self_attn.q_proj",
+            "self_attn.out_proj",
+            "fc1",
+            "fc2");
+    assertThat(block.linears())
+        .extracting(linear -> linear.role().input())
+        .containsExactly(
+            LinearInput.ATTENTION,
+            LinearInput.ATTENTION,
+            LinearInput.ATTENTION,
+            LinearInput.ATTENTION_OUTPUT,
+            LinearInput.MLP,
+            LinearInput.MLP_OUTPUT);
+    assertThat(block.linears())
+        .allSatisfy(
+            linear -> assertThat(names(linear.bias())).containsExactly(linear.name() + ".bias"));
+    assertThat(block.norms().get(NormRole.ATTENTION_INPUT).name())
+        .isEqualTo("model.decoder.layers.1.self_attn_layer_norm");
+    assertThat(names(block.norms().get(NormRole.MLP_INPUT).bias()))
+        .containsExactly("model.decoder.layers.1.final_layer_norm.bias");
+    assertThat(model.prunableWeights()).isEqualTo(2 * (4 * 16 * 16 + 2 * 16 * 24));
+  }
+
+  @Test
+  void findsThePartsOfOpt350m() throws IOException {
+    ModelLayout model = SampleModel.opt(true).layout(storage);
+    assertThat(model.finalNorm()).isEmpty();
+    assertThat(model.part(ModelPart.PROJECT_IN).orElseThrow().shape()).containsExactly(16L, 12L);
+    assertThat(model.part(ModelPart.PROJECT_OUT).orElseThrow().shape()).containsExactly(12L, 16L);
+    assertThat(model.blocks().get(0).norms())
+        .containsOnlyKeys(NormRole.ATTENTION_SUM, NormRole.MLP_SUM);
+    assertThat(names(model.outside()))
+        .contains("model.decoder.project_in.weight", "model.decoder.project_out.weight");
+  }
+
+  @Test
+  void readsNamesWithoutTheirFirstPart() throws IOException {
+    for (SampleModel bare : List.of(SampleModel.opt(false), new SampleModel())) {
+      Map<String, SampleModel.Tensor> renamed = new LinkedHashMap<>();
+      bare.tensors.forEach(
+          (name, tensor) -> renamed.put(name.replaceFirst("^model\\.", ""), tensor));
+      bare.tensors.clear();
+      bare.tensors.putAll(renamed);
+      ModelLayout model = bare.layout(storage);
+      assertThat(model.blocks().get(1).linears())
+          .allMatch(linear -> linear.name().matches("(decoder\\.)?layers\\.1\\..*"));
+      assertThat(model.blocks().stream().mapToInt(block -> block.tensors().size()).sum())
+          .isEqualTo(bare.tensors.size() - model.outside().size());
+      assertThat(model.outside()).hasSizeLessThan(6);
+    }
+  }
+
+  @Test
+  void keepsWhatItTakesToEmbedAndToScore() throws IOException {
+    ModelLayout model = SampleModel.opt(true).layout(storage);
+    ModelLayout ends = model.withoutBlocks();
+    assertThat(ends.blocks()).isEmpty();
+    assertThat(ends.outside()).isEmpty();
+    assertThat(ends.parts()).isEqualTo(model.parts());
+    assertThat(ends.config()).isEqualTo(model.config());
+  }
+
+  @Test
+  void refusesAnOptThatLacksAnything() {
+    for (boolean isPostNorm : new boolean[] {false, true}) {
+      for (String name : new ArrayList<>(SampleModel.opt(isPostNorm).tensors.keySet())) {
+        SampleModel without = SampleModel.opt(isPostNorm);
+        without.tensors.remove(name);
+        assertRefused(without, "Cannot find tensor " + name + " in model");
+        SampleModel other = SampleModel.opt(isPostNorm).add(name, 16, 17);
+        assertRefused(other, "Cannot use " + name + " of model/model.safetensors: its shape is");
+      }
     }
   }
 

@@ -59,6 +59,49 @@ public final class SampleModel {
     add("lm_head.weight", 40, 16);
   }
 
+  private SampleModel(long seed) {
+    random = new Random(seed);
+  }
+
+  /**
+   * Two OPT blocks of the same sizes.
+   *
+   * @param isPostNorm norms on the sums, and an embedding that is narrower than the hidden states,
+   *     as OPT-350m; else as all others
+   */
+  public static SampleModel opt(boolean isPostNorm) {
+    SampleModel model = new SampleModel(1);
+    int embedding = isPostNorm ? 12 : 16;
+    model.config.putArray("architectures").add("OPTForCausalLM");
+    model.config.put("model_type", "opt").put("hidden_size", 16).put("ffn_dim", 24);
+    model.config.put("num_hidden_layers", 2).put("num_attention_heads", 4).put("vocab_size", 40);
+    model.config.put("max_position_embeddings", 64).put("word_embed_proj_dim", embedding);
+    model.config.put("do_layer_norm_before", !isPostNorm);
+    model.add("model.decoder.embed_tokens.weight", 40, embedding);
+    model.add("model.decoder.embed_positions.weight", 66, 16);
+    if (isPostNorm) {
+      model.add("model.decoder.project_in.weight", 16, 12);
+      model.add("model.decoder.project_out.weight", 12, 16);
+    } else {
+      model.addWithBias("model.decoder.final_layer_norm", 16);
+    }
+    for (int block = 0; block < 2; block++) {
+      String prefix = "model.decoder.layers." + block + ".";
+      model.addWithBias(prefix + "fc1", 24, 16).addWithBias(prefix + "fc2", 16, 24);
+      model.addWithBias(prefix + "final_layer_norm", 16);
+      for (String projection : List.of("k_proj", "out_proj", "q_proj", "v_proj")) {
+        model.addWithBias(prefix + "self_attn." + projection, 16, 16);
+      }
+      model.addWithBias(prefix + "self_attn_layer_norm", 16);
+    }
+    return model;
+  }
+
+  /** Adds a layer's weight, and a bias with an element for each of its rows. */
+  public SampleModel addWithBias(String layer, long... shape) {
+    return add(layer + ".weight", shape).add(layer + ".bias", shape[0]);
+  }
+
   /** Adds a tensor, or takes the place of the one that has its name. */
   public SampleModel add(String name, long... shape) {
     return add(name, DType.F32, shape);
@@ -78,6 +121,35 @@ public final class SampleModel {
     }
     tensors.put(name, new Tensor(type, lengths, values));
     return this;
+  }
+
+  /** Makes a LLaMA the same network under Phi-3's names, which join layers that read the same. */
+  public void fuse() {
+    config.putArray("architectures").add("Phi3ForCausalLM");
+    config.put("model_type", "phi3");
+    for (int block = 0; block < config.get("num_hidden_layers").intValue(); block++) {
+      String prefix = "model.layers." + block + ".";
+      join(prefix + "self_attn.", "qkv_proj", "q_proj", "k_proj", "v_proj");
+      join(prefix + "mlp.", "gate_up_proj", "gate_proj", "up_proj");
+    }
+  }
+
+  private void join(String prefix, String joint, String... names) {
+    long rows = 0;
+    List<Float> values = new ArrayList<>();
+    for (String name : names) {
+      Tensor part = tensors.remove(prefix + name + ".weight");
+      rows += part.shape.get(0);
+      for (float value : part.values) {
+        values.add(value);
+      }
+    }
+    float[] all = new float[values.size()];
+    for (int i = 0; i < all.length; i++) {
+      all[i] = values.get(i);
+    }
+    List<Long> shape = List.of(rows, all.length / rows);
+    tensors.put(prefix + joint + ".weight", new Tensor(DType.F32, shape, all));
   }
 
   /** Stores all tensors as another type. */

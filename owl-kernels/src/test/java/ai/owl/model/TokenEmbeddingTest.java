@@ -8,6 +8,7 @@ import ai.owl.checkpoint.MemoryStorage;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
+import ai.owl.tensor.Truth;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
@@ -70,6 +71,65 @@ class TokenEmbeddingTest {
       DType.BF16.narrow(Arrays.copyOfRange(sample.values(TABLE), 48, 64), 16, bytes, 0);
       DType.BF16.widen(bytes, 0, rounded, 16);
       assertThat(hidden.toArray()).isEqualTo(rounded);
+    }
+  }
+
+  @Test
+  void addsLearnedPositions() throws IOException {
+    SampleModel opt = SampleModel.opt(false);
+    ModelLayout model = opt.layout(storage);
+    int[] ids = {7, 0, 7, 39};
+    float[] table = opt.values("model.decoder.embed_tokens.weight");
+    float[] positions = opt.values("model.decoder.embed_positions.weight");
+    for (int past : new int[] {0, 5, 60}) {
+      try (Matrix hidden = TokenEmbedding.embed(model, List.of(ids), past, reader).get(0)) {
+        float[] expected = new float[4 * 16];
+        for (int t = 0; t < 4; t++) {
+          for (int j = 0; j < 16; j++) {
+            // OPT's table begins two rows before position 0.
+            expected[16 * t + j] = table[16 * ids[t] + j] + positions[16 * (2 + past + t) + j];
+          }
+        }
+        assertThat(hidden.toArray()).isEqualTo(expected);
+      }
+    }
+  }
+
+  @Test
+  void refusesPositionsThatNobodyLearned() throws IOException {
+    ModelLayout model = SampleModel.opt(false).layout(storage);
+    List<int[]> sequences = List.of(new int[64], new int[3]);
+    TokenEmbedding.embed(model, sequences, reader).forEach(Matrix::close);
+    assertThatThrownBy(() -> TokenEmbedding.embed(model, sequences, 1, reader))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot run a sequence of 65 tokens: the model has learned 64 positions"
+                + " (max_position_embeddings), and knows none beyond; use shorter sequences"
+                + " (--length, --tokens)");
+  }
+
+  @Test
+  void widensANarrowEmbedding() throws IOException {
+    SampleModel opt = SampleModel.opt(true);
+    float[] table = opt.values("model.decoder.embed_tokens.weight");
+    float[] positions = opt.values("model.decoder.embed_positions.weight");
+    float[] projection = opt.values("model.decoder.project_in.weight");
+    List<int[]> sequences = List.of(new int[] {7, 0, 7, 39}, new int[] {3});
+    List<Matrix> hidden = TokenEmbedding.embed(opt.layout(storage), sequences, reader);
+    for (int s = 0; s < 2; s++) {
+      int[] ids = sequences.get(s);
+      Truth truth = new Truth(ids.length, 16);
+      for (int t = 0; t < ids.length; t++) {
+        for (int i = 0; i < 16; i++) {
+          double expected = positions[16 * (2 + t) + i];
+          for (int j = 0; j < 12; j++) {
+            expected += (double) projection[12 * i + j] * table[12 * ids[t] + j];
+          }
+          truth.set(t, i, expected, 1e-6);
+        }
+      }
+      truth.holdsFor(hidden.get(s));
+      hidden.get(s).close();
     }
   }
 

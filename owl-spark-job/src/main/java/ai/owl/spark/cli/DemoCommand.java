@@ -156,7 +156,8 @@ final class DemoCommand implements Callable<Integer> {
       System.out.printf(
           Locale.ROOT,
           "%nThe last one by itself:%n  submit/owl prune --model %s --calibration %s --sampling packed"
-              + " --sequences %d --length %d --evaluate %s --sparsity %s --outlier-threshold %s"
+              + " --sequences %d --length %d --evaluate %s --metric sparsegpt --sparsity %s"
+              + " --outlier-threshold %s"
               + " --lambda %s --output %s%n",
           model(),
           inOutput(CALIBRATION),
@@ -279,7 +280,7 @@ final class DemoCommand implements Callable<Integer> {
 
   private static void row(String label, String reached, String perplexity) {
     System.out.println(
-        String.format(Locale.ROOT, "%-32s %9s %12s", label, reached, perplexity).stripTrailing());
+        String.format(Locale.ROOT, "%-36s %9s %12s", label, reached, perplexity).stripTrailing());
   }
 
   private static String four(Perplexity perplexity) {

@@ -9,6 +9,7 @@ import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelConfig;
 import ai.owl.model.ModelLayout;
 import ai.owl.spark.storage.HadoopStorage;
+import java.util.Collections;
 import java.util.Locale;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
@@ -55,17 +56,11 @@ final class InspectCommand implements Callable<Integer> {
         config.hiddenSize(), config.intermediateSize());
     line(
         "attention          %d heads of %d, %d key/value heads%s",
-        config.heads(),
-        config.headDim(),
-        config.keyValueHeads(),
-        config.slidingWindow() == 0 ? "" : ", sliding window " + config.slidingWindow());
-    line(
-        "rotary embedding   theta %.0f, %s",
-        config.rotary().theta(), config.rotary().scaling().label());
+        config.heads(), config.headDim(), config.keyValueHeads(), windows(config));
+    line("positions          %s, made for %d", config.positions().label(), config.maxPositions());
     line(
         "vocabulary         %d%s",
         config.vocabSize(), config.tiedEmbeddings() ? ", tied head" : "");
-    line("positions          %d", config.maxPositions());
     line("parameters         %,d, of them %,d prunable", parameters, layout.prunableWeights());
     line(
         "stored             %,d bytes in %d %s: %s",
@@ -82,7 +77,7 @@ final class InspectCommand implements Callable<Integer> {
     for (LinearLayer linear : first.linears()) {
       line(
           "  %-20s %6d x %-6d %s%s",
-          linear.role().path(),
+          linear.path(),
           linear.outFeatures(),
           linear.inFeatures(),
           linear.weight().type(),
@@ -98,6 +93,17 @@ final class InspectCommand implements Callable<Integer> {
         "  %s of hidden states, and %s of buffers while it is worked on",
         mib(2048L * config.hiddenSize() * 4), mib(ForwardBuffers.bytes(config, 2048)));
     return Main.DONE;
+  }
+
+  private static String windows(ModelConfig config) {
+    long with = config.slidingWindows().stream().filter(window -> window > 0).count();
+    if (with == 0) {
+      return "";
+    }
+    int window = Collections.max(config.slidingWindows());
+    return ", sliding window "
+        + window
+        + (with == config.blocks() ? "" : " in " + with + " blocks");
   }
 
   /** A line about a model. */

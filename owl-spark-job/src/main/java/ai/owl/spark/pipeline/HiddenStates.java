@@ -64,7 +64,7 @@ final class HiddenStates implements AutoCloseable {
       }
       groups.get(i / group).add(new Slice(i, sequences.sequence(i)));
     }
-    Broadcast<Object> work = spark.broadcast(new ModelWork(source, outline(model)));
+    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks()));
     JavaRDD<SliceState> embedded =
         spark
             .parallelize(groups, Math.min(partitions, groups.size()))
@@ -73,12 +73,6 @@ final class HiddenStates implements AutoCloseable {
     HiddenStates hidden = new HiddenStates(spark, source, embedded.setName("embeddings"));
     hidden.broadcasts.add(work);
     return hidden;
-  }
-
-  /** A model without its blocks, which neither end of it needs. */
-  private static ModelLayout outline(ModelLayout model) {
-    return new ModelLayout(
-        model.config(), model.embedding(), model.finalNorm(), model.head(), List.of(), List.of());
   }
 
   private static Iterator<SliceState> embed(ModelWork work, Iterator<Slice> slices)
@@ -157,7 +151,7 @@ final class HiddenStates implements AutoCloseable {
 
   /** The mean next-token loss of every slice, in order, after the last block. */
   double[] losses(String description, ModelLayout model) {
-    Broadcast<Object> work = spark.broadcast(new ModelWork(source, outline(model)));
+    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks()));
     broadcasts.add(work);
     spark.setLocalProperty("spark.job.description", description);
     List<Double> losses =

@@ -6,6 +6,7 @@ import ai.owl.allocation.SparsityAllocation;
 import ai.owl.allocation.SparsityAllocator;
 import ai.owl.allocation.Uniform;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.model.Architecture;
 import ai.owl.model.LinearRole;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
@@ -227,14 +228,15 @@ final class ReportExamples {
     List<PruneReport.Block> blocks = new ArrayList<>();
     for (int i = 0; i < profiles.size(); i++) {
       List<PrunedLinear> linears = new ArrayList<>();
-      for (LinearRole role : LinearRole.values()) {
-        boolean attention = role.path().startsWith("self_attn");
+      for (Map.Entry<LinearRole, String> linear : Architecture.LLAMA.linears().entrySet()) {
+        LinearRole role = linear.getKey();
+        boolean attention = linear.getValue().startsWith("self_attn");
         long rows = attention || role == LinearRole.DOWN_PROJ ? hidden : inner;
         long columns = role == LinearRole.DOWN_PROJ ? inner : hidden;
         double sparsity = allocation.sparsity(i);
         linears.add(
             new PrunedLinear(
-                "model.layers." + i + "." + role.path(),
+                "model.layers." + i + "." + linear.getValue(),
                 sparsity,
                 rows * columns,
                 rows * (long) (columns * sparsity)));
