@@ -4,7 +4,7 @@
     python allocations.py                                         (after generate.py; a few seconds; the same bytes every time)
 
 Writes <case>/expected/allocations.json:
-  linears        names of all linear layers, in order
+  linears        names of all linear layers, in PyTorch's order
   weights        their sizes
   spectra        the squared singular values of the first block's linear layers, ascending, by name; float64 SVD
   alpha          mid and peak: PL_Alpha_Hill of every linear layer
@@ -29,7 +29,7 @@ EPSILON, DLP_ALPHA, ATP_BETA = 0.2, 0.15, 0.05
 class Linear:
     def __init__(self, index, name, module, sumsq):
         self.block = index
-        self.name = linear_name(index, name)
+        self.name = name
         self.weight = module.weight.data.float()
         self.size = self.weight.numel()
         self.magnitude = self.weight.abs()
@@ -177,7 +177,10 @@ def make_case(case):
     linears = []
     for index, block in enumerate(blocks_of(model)):
         sums = capture(model, block, tokens)
-        linears += [Linear(index, name, module, sums[name]) for name, module in linears_of(block).items()]
+        linears += [
+            Linear(index, linear_name(model, index, name), module, sums[name])
+            for name, module in linears_of(block).items()
+        ]
     by_target = {target: allocations(linears, target) for target in TARGETS}
     report = {
         "lambda": LAMBDA, "outlier_threshold": OUTLIER_THRESHOLD, "epsilon": EPSILON, "dlp_alpha": DLP_ALPHA,

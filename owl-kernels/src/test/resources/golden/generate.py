@@ -3,6 +3,7 @@
     pip install torch==2.13.0 transformers safetensors numpy      (transformers 5 or later)
     python generate.py                                            (all cases, in half a minute; the same bytes every time)
     python generate.py NAME ...                                   (these cases)
+    python allocations.py                                         (then this: a case's folder is made anew)
 
 The unit tests hold the Java code against these files. The arithmetic is PyTorch's and transformers', float32 on the
 CPU with eager attention, whatever the checkpoint's dtype; pruned weights are rounded back to that dtype before they are
