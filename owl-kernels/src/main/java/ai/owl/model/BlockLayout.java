@@ -46,11 +46,12 @@ public record BlockLayout(
           || !weight.shape().equals(linear.weight().shape())) {
         throw new IllegalStateException("No place of " + linear.weight().name() + " is known");
       }
-      moved.add(new LinearLayer(linear.name(), linear.role(), weight, linear.bias()));
+      moved.add(
+          new LinearLayer(linear.name(), linear.path(), linear.role(), weight, linear.bias()));
     }
     List<TensorRef> all = new ArrayList<>();
     tensors.forEach(tensor -> all.add(byName.getOrDefault(tensor.name(), tensor)));
-    return new BlockLayout(index, moved, attentionNorm, mlpNorm, all);
+    return new BlockLayout(index, moved, norms, all);
   }
 
   /** Bytes of the block in storage. */
