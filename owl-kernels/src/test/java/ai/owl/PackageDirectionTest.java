@@ -35,9 +35,9 @@ class PackageDirectionTest {
           pipeline       : tensor kernel checkpoint model calibration pruning allocation evaluation
 
           spark.storage  : checkpoint
-          spark.report   : pipeline pruning allocation evaluation
+          spark.report   : pipeline pruning allocation evaluation spark.storage.ParquetTable
           spark.pipeline : pipeline tensor kernel checkpoint model calibration pruning allocation \
-                           evaluation
+                           evaluation spark.storage.ParquetTable
           spark.ml       : spark.pipeline pipeline tensor kernel checkpoint model calibration \
                            pruning allocation evaluation
           spark.cli      : *

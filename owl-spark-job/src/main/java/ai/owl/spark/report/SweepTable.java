@@ -3,16 +3,12 @@ package ai.owl.spark.report;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
-import java.io.ByteArrayOutputStream;
+import ai.owl.spark.storage.ParquetTable;
 import java.io.IOException;
-import org.apache.hadoop.conf.Configuration;
+import java.util.ArrayList;
+import java.util.List;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.example.data.simple.SimpleGroup;
-import org.apache.parquet.hadoop.ParquetWriter;
-import org.apache.parquet.hadoop.example.ExampleParquetWriter;
-import org.apache.parquet.hadoop.metadata.CompressionCodecName;
-import org.apache.parquet.io.OutputFile;
-import org.apache.parquet.io.PositionOutputStream;
 import org.apache.parquet.schema.MessageType;
 import org.apache.parquet.schema.MessageTypeParser;
 
@@ -46,58 +42,9 @@ public final class SweepTable {
 
   /** The table as the content of a Parquet file. */
   public static byte[] parquet(SweepReport report) throws IOException {
-    InMemory file = new InMemory();
-    try (ParquetWriter<Group> writer =
-        ExampleParquetWriter.builder(file)
-            .withConf(new Configuration(false))
-            .withType(SCHEMA)
-            .withCompressionCodec(CompressionCodecName.UNCOMPRESSED)
-            .build()) {
-      for (SweepReport.Row row : report.rows()) {
-        writer.write(group(report, row));
-      }
-    }
-    return file.bytes.toByteArray();
-  }
-
-  /** Parquet's own way to files leaves check sums beside them and shows what is half written. */
-  private static final class InMemory implements OutputFile {
-    private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-
-    @Override
-    public PositionOutputStream create(long blockSize) {
-      return new PositionOutputStream() {
-        @Override
-        public long getPos() {
-          return bytes.size();
-        }
-
-        @Override
-        public void write(int b) {
-          bytes.write(b);
-        }
-
-        @Override
-        public void write(byte[] from, int offset, int length) {
-          bytes.write(from, offset, length);
-        }
-      };
-    }
-
-    @Override
-    public PositionOutputStream createOrOverwrite(long blockSize) {
-      return create(blockSize);
-    }
-
-    @Override
-    public boolean supportsBlockSize() {
-      return false;
-    }
-
-    @Override
-    public long defaultBlockSize() {
-      return 0;
-    }
+    List<Group> rows = new ArrayList<>();
+    report.rows().forEach(row -> rows.add(group(report, row)));
+    return ParquetTable.bytes(SCHEMA, rows);
   }
 
   private static Group group(SweepReport report, SweepReport.Row row) {
