@@ -1,5 +1,6 @@
 package ai.owl.spark.report;
 
+import ai.owl.allocation.Uniform;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pipeline.SweepReport.Row;
@@ -104,7 +105,7 @@ final class SweepFindings {
     double sparsity = focus.get().options().sparsity();
     return sweep.rows().stream()
         .filter(row -> row.options().sparsity() == sparsity && plottable(row))
-        .filter(row -> row.options().allocator().needsActivations())
+        .filter(row -> !(row.options().allocator() instanceof Uniform))
         .min(Comparator.comparingDouble(row -> row.pruned().value()))
         .or(() -> focus);
   }
