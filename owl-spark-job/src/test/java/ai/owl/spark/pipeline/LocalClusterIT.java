@@ -2,16 +2,23 @@ package ai.owl.spark.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.oracle.Fixture;
 import ai.owl.pipeline.LocalPipeline;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
+import ai.owl.pruning.MetricPruner;
+import ai.owl.pruning.Pruner;
+import ai.owl.pruning.SparseGpt;
+import ai.owl.pruning.Wanda;
 import ai.owl.spark.storage.HadoopStorage;
 import java.io.File;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -42,12 +49,12 @@ class LocalClusterIT {
   @Test
   void executorsInProcessesOfTheirOwnWriteTheSameBytes() throws Exception {
     Fixture fixture = Fixture.golden("llama-linear-f16");
-    PruneOptions local =
-        PruneOptions.defaults(fixture.model(), temporary.resolve("local").toString());
-    PruneReport expected =
-        new LocalPipeline(new LocalStorage(), Progress.NONE)
-            .prune(local, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
-
+    // More sequences than a Gram matrix's group, so that groups come from both executors.
+    List<int[]> sequences = new ArrayList<>();
+    for (int i = 0; i < 5; i++) {
+      sequences.addAll(fixture.calibration().sequences());
+    }
+    TokenSequences calibration = TokenSequences.of(sequences);
     SparkConf conf =
         new SparkConf()
             .setMaster("local-cluster[2,1,768]")
@@ -59,20 +66,27 @@ class LocalClusterIT {
             .set("spark.driver.bindAddress", "127.0.0.1");
     OwlKryoRegistrator.configure(conf);
     try (JavaSparkContext spark = new JavaSparkContext(conf)) {
-      PruneOptions distributed = local.withOutput(temporary.resolve("cluster").toString());
-      PruneReport report =
-          new SparkPipeline(spark, new HadoopStorage(spark.hadoopConfiguration()), Progress.NONE)
-              .prune(
-                  distributed,
-                  Optional.of(fixture.calibration()),
-                  Optional.of(fixture.evaluation()));
-      assertThat(spark.sc().statusTracker().getExecutorInfos())
-          .as("driver and executors")
-          .hasSizeGreaterThan(2);
-      assertThat(Folders.digests(Path.of(distributed.output())))
-          .isEqualTo(Folders.digests(Path.of(local.output())));
-      assertThat(report.blocks()).isEqualTo(expected.blocks());
-      assertThat(report.pruned()).isEqualTo(expected.pruned());
+      for (Pruner pruner : List.of(new MetricPruner(new Wanda()), new SparseGpt())) {
+        PruneOptions local =
+            PruneOptions.defaults(
+                    fixture.model(), temporary.resolve("local-" + pruner.name()).toString())
+                .withPruner(pruner);
+        PruneReport expected =
+            new LocalPipeline(new LocalStorage(), Progress.NONE)
+                .prune(local, Optional.of(calibration), Optional.of(fixture.evaluation()));
+        PruneOptions distributed =
+            local.withOutput(temporary.resolve("cluster-" + pruner.name()).toString());
+        PruneReport report =
+            new SparkPipeline(spark, new HadoopStorage(spark.hadoopConfiguration()), Progress.NONE)
+                .prune(distributed, Optional.of(calibration), Optional.of(fixture.evaluation()));
+        assertThat(spark.sc().statusTracker().getExecutorInfos())
+            .as("driver and executors")
+            .hasSizeGreaterThan(2);
+        assertThat(Folders.digests(Path.of(distributed.output())))
+            .isEqualTo(Folders.digests(Path.of(local.output())));
+        assertThat(report.blocks()).isEqualTo(expected.blocks());
+        assertThat(report.pruned()).isEqualTo(expected.pruned());
+      }
     }
   }
 }
