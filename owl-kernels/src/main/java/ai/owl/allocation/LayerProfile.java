@@ -2,7 +2,9 @@ package ai.owl.allocation;
 
 import ai.owl.model.BlockLayout;
 import java.io.Serializable;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 
@@ -59,6 +61,28 @@ public record LayerProfile(
   /** The same block with other knowledge of its linear layers. */
   public LayerProfile withLinears(List<LinearProfile> measured) {
     return new LayerProfile(block, weights, outliers, measured);
+  }
+
+  /** What was measured of a block at one time and at another. */
+  public LayerProfile with(LayerProfile other) {
+    SortedMap<Double, Long> counted = new TreeMap<>(outliers);
+    counted.putAll(other.outliers);
+    List<LinearProfile> both = new ArrayList<>();
+    for (int i = 0; i < linears.size(); i++) {
+      both.add(linears.get(i).with(other.linears.get(i)));
+    }
+    return new LayerProfile(block, weights, counted, both);
+  }
+
+  /** Whether so much is known of the block. */
+  public boolean knows(Evidence evidence, Set<Double> thresholds) {
+    return switch (evidence) {
+      case OUTLIERS -> outliers.keySet().containsAll(thresholds) && !outliers.isEmpty();
+      case SCORE_SUMS -> linears.stream().noneMatch(linear -> Double.isNaN(linear.scoreSum()));
+      case SCORES -> linears.stream().noneMatch(linear -> linear.scores().isEmpty());
+      case MAGNITUDES -> linears.stream().noneMatch(linear -> linear.magnitudes().isEmpty());
+      case SPECTRA -> linears.stream().noneMatch(linear -> linear.spectrum().isEmpty());
+    };
   }
 
   /** What a report keeps: all but histograms and spectra, which are large. */

@@ -86,6 +86,21 @@ public record LinearProfile(
     return new LinearProfile(name, rows, cols, scoreSum, outliers, scores, magnitudes, measured);
   }
 
+  /** What either knows; what both do, as the other has it. */
+  LinearProfile with(LinearProfile other) {
+    SortedMap<Double, Long> counted = new TreeMap<>(outliers);
+    counted.putAll(other.outliers);
+    return new LinearProfile(
+        name,
+        rows,
+        cols,
+        Double.isNaN(other.scoreSum) ? scoreSum : other.scoreSum,
+        counted,
+        other.scores.isEmpty() ? scores : other.scores,
+        other.magnitudes.isEmpty() ? magnitudes : other.magnitudes,
+        other.spectrum.isEmpty() ? spectrum : other.spectrum);
+  }
+
   /** What a report keeps: all but histograms and spectra, which are large. */
   LinearProfile withoutDistributions() {
     return new LinearProfile(name, rows, cols, scoreSum, outliers);

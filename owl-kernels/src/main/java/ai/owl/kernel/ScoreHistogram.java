@@ -66,6 +66,30 @@ public final class ScoreHistogram implements Serializable {
     return of(counts, (lost & (1 << SHIFT) - 1) == 0);
   }
 
+  /**
+   * A histogram that was taken apart.
+   *
+   * @param buckets those that hold something, ascending
+   * @param counts how many scores each holds, at least one
+   * @param exact whether all scores of a bucket are equal
+   */
+  public static ScoreHistogram of(int[] buckets, long[] counts, boolean exact) {
+    long[] all = new long[BUCKETS];
+    for (int i = 0; i < buckets.length; i++) {
+      if (buckets[i] < 0 || buckets[i] >= BUCKETS || counts[i] < 1) {
+        throw new IllegalArgumentException(
+            "Cannot count " + counts[i] + " scores in bucket " + buckets[i] + " of " + BUCKETS);
+      }
+      all[buckets[i]] = counts[i];
+    }
+    return buckets.length == 0 ? EMPTY : of(all, exact);
+  }
+
+  /** Whether all scores of a bucket are equal, so that nothing was lost. */
+  public boolean isExact() {
+    return exact;
+  }
+
   private static ScoreHistogram of(long[] counts, boolean exact) {
     ByteArrayOutputStream pairs = new ByteArrayOutputStream();
     long total = 0;

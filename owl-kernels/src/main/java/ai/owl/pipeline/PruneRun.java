@@ -49,6 +49,7 @@ public final class PruneRun {
   private final ModelLayout model;
   private final String inputDigest;
   private final Optional<TokenSequences> calibration;
+  private final Optional<MeasuredTokens> measured;
   private final Optional<TokenSequences> evaluation;
   private final StageClock clock;
 
@@ -57,6 +58,7 @@ public final class PruneRun {
       PruneOptions options,
       Checkpoint checkpoint,
       Optional<TokenSequences> calibration,
+      Optional<MeasuredTokens> measured,
       Optional<TokenSequences> evaluation,
       StageClock clock)
       throws IOException {
@@ -66,6 +68,7 @@ public final class PruneRun {
     this.model = ModelLayout.of(checkpoint);
     this.inputDigest = checkpoint.digest();
     this.calibration = calibration;
+    this.measured = calibration.map(MeasuredTokens::of).or(() -> measured);
     this.evaluation = evaluation;
     this.clock = clock;
   }
@@ -78,11 +81,34 @@ public final class PruneRun {
       Optional<TokenSequences> evaluation,
       Progress progress)
       throws IOException {
+    return plan(storage, options, calibration, Optional.empty(), evaluation, progress);
+  }
+
+  /**
+   * Opens the input and checks that run and input fit together.
+   *
+   * @param measured the tokens that all the run needs to know was measured on before, if so: then
+   *     it needs none
+   */
+  public static PruneRun plan(
+      Storage storage,
+      PruneOptions options,
+      Optional<TokenSequences> calibration,
+      Optional<MeasuredTokens> measured,
+      Optional<TokenSequences> evaluation,
+      Progress progress)
+      throws IOException {
     Checkpoint checkpoint = Checkpoint.open(storage, options.model());
     PruneRun run =
         new PruneRun(
-            storage, options, checkpoint, calibration, evaluation, new StageClock(progress));
-    if (options.needsCalibration()) {
+            storage,
+            options,
+            checkpoint,
+            calibration,
+            measured,
+            evaluation,
+            new StageClock(progress));
+    if (options.needsCalibration() && !(calibration.isEmpty() && measured.isPresent())) {
       if (calibration.isEmpty()) {
         throw new IllegalArgumentException(
             "Cannot prune with metric "
@@ -145,6 +171,11 @@ public final class PruneRun {
     return calibration.orElseThrow();
   }
 
+  /** Names the input checkpoint: {@link Checkpoint#digest}. */
+  public String inputDigest() {
+    return inputDigest;
+  }
+
   public StageClock clock() {
     return clock;
   }
@@ -183,7 +214,7 @@ public final class PruneRun {
   }
 
   /** The allocation that some options ask for, in the units of their pattern. */
-  static SparsityAllocation allocate(PruneOptions options, List<LayerProfile> profiles) {
+  public static SparsityAllocation allocate(PruneOptions options, List<LayerProfile> profiles) {
     SparsityAllocation allocation = options.allocator().allocate(profiles, options.sparsity());
     return options.pattern() instanceof SparsityPattern.NofM nm
         ? allocation.inUnitsOf(nm.of(), options.rounding())
@@ -224,13 +255,13 @@ public final class PruneRun {
       List<LayerProfile> profiles,
       SparsityAllocation allocation,
       List<List<PrunedLinear>> linears) {
-    Optional<TokenSequences> used = calibration.filter(tokens -> options.needsCalibration());
+    Optional<MeasuredTokens> used = measured.filter(tokens -> options.needsCalibration());
     return PruneReport.of(
         options,
         fingerprint(),
         model,
-        used.map(TokenSequences::count).orElse(0),
-        used.map(TokenSequences::tokens).orElse(0L),
+        used.map(MeasuredTokens::sequences).orElse(0),
+        used.map(MeasuredTokens::tokens).orElse(0L),
         profiles,
         allocation,
         linears);
@@ -296,7 +327,7 @@ public final class PruneRun {
             options.allocator().toString(),
             options.pattern() instanceof SparsityPattern.NofM ? options.rounding().toString() : "",
             options.pruner().needsStatistics() ? options.propagation().label() : "",
-            options.needsCalibration() ? calibration().digest() : "");
+            options.needsCalibration() ? measured.orElseThrow().digest() : "");
     try {
       byte[] digest =
           MessageDigest.getInstance("SHA-256").digest(identity.getBytes(StandardCharsets.UTF_8));

@@ -55,6 +55,7 @@ public final class SweepRun {
   private final SweepOptions options;
   private final ModelLayout model;
   private final TokenSequences calibration;
+  private final String inputDigest;
   private final String identity;
   private final StageClock clock;
   private final Map<PruneOptions, Optional<SweepReport.Row>> rows = new LinkedHashMap<>();
@@ -65,12 +66,14 @@ public final class SweepRun {
       SweepOptions options,
       ModelLayout model,
       TokenSequences calibration,
+      String inputDigest,
       String identity,
       StageClock clock) {
     this.storage = storage;
     this.options = options;
     this.model = model;
     this.calibration = calibration;
+    this.inputDigest = inputDigest;
     this.identity = identity;
     this.clock = clock;
   }
@@ -87,10 +90,11 @@ public final class SweepRun {
     ModelLayout model = ModelLayout.of(checkpoint);
     PruneRun.requireUsable(calibration, model, "calibration");
     PruneRun.requireUsable(windows, model, "evaluation");
-    String identity =
-        String.join("\n", checkpoint.digest(), calibration.digest(), windows.digest());
+    String inputDigest = checkpoint.digest();
+    String identity = String.join("\n", inputDigest, calibration.digest(), windows.digest());
     SweepRun run =
-        new SweepRun(storage, options, model, calibration, identity, new StageClock(progress));
+        new SweepRun(
+            storage, options, model, calibration, inputDigest, identity, new StageClock(progress));
     for (PruneOptions way : options.ways()) {
       run.rows.put(way, run.read(way, SweepReport.Row.class));
     }
@@ -128,6 +132,11 @@ public final class SweepRun {
 
   public ModelLayout model() {
     return model;
+  }
+
+  /** Names the input checkpoint: {@link Checkpoint#digest}. */
+  public String inputDigest() {
+    return inputDigest;
   }
 
   public StageClock clock() {

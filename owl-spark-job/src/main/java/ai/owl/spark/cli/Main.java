@@ -45,6 +45,8 @@ import picocli.CommandLine.ScopeType;
       InspectCommand.class,
       GenerateCommand.class,
       SweepCommand.class,
+      CalibrateCommand.class,
+      AllocateCommand.class,
       DemoCommand.class,
       CommandLine.HelpCommand.class
     })

@@ -1,9 +1,7 @@
 package ai.owl.spark.cli;
 
-import ai.owl.allocation.AlphaFit;
 import ai.owl.allocation.GivenRatios;
 import ai.owl.allocation.LayerProfile;
-import ai.owl.allocation.SparsityAllocator;
 import ai.owl.allocation.Uniform;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.calibration.WindowSampling;
@@ -93,70 +91,7 @@ final class PruneCommand implements Callable<Integer> {
 
   @Mixin private PrunerFlags flags;
 
-  @Option(
-      names = "--allocation",
-      defaultValue = "owl",
-      paramLabel = "NAME",
-      completionCandidates = AllocationChoice.Names.class,
-      description = {
-        "How much goes from where: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.",
-        "ratios:URI is a list of your own: a JSON array or one number a line, a block each; or a"
-            + " JSON object of numbers of blocks or names of linear layers. The shares that go, not"
-            + " those that stay."
-      })
-  private AllocationChoice allocation;
-
-  @Option(
-      names = "--outlier-threshold",
-      defaultValue = "5",
-      paramLabel = "M",
-      description =
-          "owl…: a weight is an outlier above M times its block's mean; with owl-linear, its"
-              + " layer's. Default: 5.")
-  private double outlierThreshold;
-
-  @Option(
-      names = "--lambda",
-      defaultValue = "0.08",
-      paramLabel = "L",
-      description = "owl…: sparsities span 2 L; with owl-bounded, within L of S. Default: 0.08.")
-  private double lambda;
-
-  @Option(
-      names = "--epsilon",
-      defaultValue = "0.2",
-      paramLabel = "E",
-      description =
-          "alpha: sparsities go from 1 - E to 1 + E times their middle. Default: 0.2, published for"
-              + " LLaMA-7B.")
-  private double epsilon;
-
-  @Option(
-      names = "--alpha-fit",
-      defaultValue = "peak",
-      paramLabel = "NAME",
-      description =
-          "alpha: where a spectrum's tail begins, peak (the published script's default) or mid (the"
-              + " paper's text). Default: ${DEFAULT-VALUE}.")
-  private AlphaFit alphaFit;
-
-  @Option(
-      names = "--alpha-per-linear",
-      description = "alpha: a sparsity for each linear layer, not for each block.")
-  private boolean alphaPerLinear;
-
-  @Option(
-      names = "--dlp-alpha",
-      defaultValue = "0.15",
-      paramLabel = "A",
-      description = "dlp: the blocks' sparsities span 2 A. Default: 0.15.")
-  private double dlpAlpha;
-
-  @Option(
-      names = "--atp-beta",
-      paramLabel = "B",
-      description = "atp: the step of sparsity from each block to the next. No default.")
-  private Optional<Double> atpBeta = Optional.empty();
+  @Mixin private AllocationFlags allocationFlags;
 
   @Option(
       names = "--propagation",
@@ -205,6 +140,14 @@ final class PruneCommand implements Callable<Integer> {
           "Text or token ids (tensor 'evaluation') to measure perplexity on, before and after.")
   private List<String> evaluate = List.of();
 
+  @Option(
+      names = "--statistics",
+      paramLabel = "URI",
+      description =
+          "Folder where what is measured of the dense model is kept, and looked for first: the next"
+              + " run with the same model and tokens makes no pass through it.")
+  private Optional<String> statistics = Optional.empty();
+
   @Option(names = "--overwrite", description = "Replace a checkpoint that is already in --output.")
   private boolean overwrite;
 
@@ -225,7 +168,9 @@ final class PruneCommand implements Callable<Integer> {
                 ? new SparsityPattern.Unstructured(0) // until the list is read
                 : PrunerFlags.pattern(pattern, sparsity),
             flags.pruner(metric),
-            allocation.isList() ? new Uniform() : allocator(),
+            allocationFlags.isList()
+                ? new Uniform()
+                : allocationFlags.allocator(flags.pruner(metric)),
             flags.rounding(),
             propagation,
             overwrite);
@@ -235,7 +180,7 @@ final class PruneCommand implements Callable<Integer> {
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       // What can be refused at once is refused before any text is tokenized.
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
-      PruneOptions options = allocation.isList() ? withList(asked, layout, storage) : asked;
+      PruneOptions options = allocationFlags.isList() ? withList(asked, layout, storage) : asked;
       OutputCheckpoint.requireFree(storage, options);
       JsonFile.requireWritable(storage, json);
       progress.say(InspectCommand.summary(model, layout));
@@ -253,7 +198,7 @@ final class PruneCommand implements Callable<Integer> {
             "--calibration is not read: "
                 + metric
                 + " with "
-                + allocation
+                + allocationFlags
                 + " looks at no activations");
       }
       Optional<TokenSequences> windows = Optional.empty();
@@ -262,8 +207,12 @@ final class PruneCommand implements Callable<Integer> {
         TokenInput.describe(inputs, evaluate, length);
         progress.say("evaluation: " + TokenInput.summary(windows.get()));
       }
+      SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       PruneReport report =
-          new SparkPipeline(spark, storage, progress).prune(options, sequencesToObserve, windows);
+          statistics
+              .map(pipeline::withStatistics)
+              .orElse(pipeline)
+              .prune(options, sequencesToObserve, windows);
       System.out.print(ReportTable.of(report));
       Provenance provenance = Invocation.provenance(spark, inputs);
       String html = Storage.resolve(output, "_owl/report.html");
@@ -282,7 +231,7 @@ final class PruneCommand implements Callable<Integer> {
   /** The options with somebody's own list, checked against the model before any text is read. */
   private PruneOptions withList(PruneOptions asked, ModelLayout layout, Storage storage)
       throws IOException {
-    GivenRatios ratios = allocation.read(storage);
+    GivenRatios ratios = allocationFlags.read(storage);
     List<LayerProfile> shapes = layout.blocks().stream().map(LayerProfile::ofShapes).toList();
     double target = isSparsityOfList() ? ratios.mean(shapes) : asked.sparsity();
     ratios.allocate(shapes, target); // refuses what does not fit
@@ -291,19 +240,6 @@ final class PruneCommand implements Callable<Integer> {
 
   /** Whether nobody says the sparsity but somebody's own list. */
   private boolean isSparsityOfList() {
-    return allocation.isList() && sparsity.isEmpty() && pattern.kept() == 0;
-  }
-
-  private SparsityAllocator allocator() {
-    AllocationChoice.Parameters values =
-        new AllocationChoice.Parameters(
-            List.of(outlierThreshold),
-            List.of(lambda),
-            List.of(alphaFit),
-            List.of(epsilon),
-            alphaPerLinear,
-            List.of(dlpAlpha),
-            atpBeta.stream().toList());
-    return allocation.allocators(values).get(0).suitedTo(flags.pruner(metric));
+    return allocationFlags.isList() && sparsity.isEmpty() && pattern.kept() == 0;
   }
 }

@@ -193,6 +193,13 @@ final class SweepCommand implements Callable<Integer> {
       description = "published or packed, as for prune. Default: ${DEFAULT-VALUE}.")
   private WindowSampling sampling;
 
+  @Option(
+      names = "--statistics",
+      paramLabel = "URI",
+      description =
+          "Folder where what is measured of the dense model is kept, and looked for first.")
+  private Optional<String> statistics = Optional.empty();
+
   @Override
   public Integer call() throws Exception {
     // What is out of range is refused before anything is read; of a list, all but the list.
@@ -227,8 +234,12 @@ final class SweepCommand implements Callable<Integer> {
       Map<String, Object> inputs = new LinkedHashMap<>();
       TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
       TokenInput.describe(inputs, evaluate, length);
+      SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       SweepReport report =
-          new SparkPipeline(spark, storage, progress).sweep(options, observed, windows);
+          statistics
+              .map(pipeline::withStatistics)
+              .orElse(pipeline)
+              .sweep(options, observed, windows);
       storage.writeAll(Storage.resolve(output, "sweep.parquet"), SweepTable.parquet(report));
       System.out.print(ReportTable.of(report));
       String html = Storage.resolve(output, "report.html");

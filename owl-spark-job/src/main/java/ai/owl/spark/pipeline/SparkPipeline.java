@@ -1,5 +1,6 @@
 package ai.owl.spark.pipeline;
 
+import ai.owl.allocation.Evidence;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockStatistics;
@@ -11,8 +12,10 @@ import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.ModelLayout;
+import ai.owl.pipeline.MeasuredTokens;
 import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.Progress;
+import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.PruneRun;
@@ -21,11 +24,16 @@ import ai.owl.pipeline.SweepOptions;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pipeline.SweepRun;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.pruning.Pruner;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import org.apache.spark.api.java.JavaSparkContext;
 
 /**
@@ -44,6 +52,7 @@ public final class SparkPipeline {
   private final Storage storage;
   private final Progress progress;
   private final int partitions;
+  private final Optional<String> statistics;
 
   /** A pipeline that cuts the sequences into a few tasks for every slot of the cluster. */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress) {
@@ -55,10 +64,30 @@ public final class SparkPipeline {
    *     on it
    */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress, int partitions) {
+    this(spark, storage, progress, partitions, Optional.empty());
+  }
+
+  private SparkPipeline(
+      JavaSparkContext spark,
+      Storage storage,
+      Progress progress,
+      int partitions,
+      Optional<String> statistics) {
     this.spark = spark;
     this.storage = storage;
     this.progress = progress;
     this.partitions = partitions;
+    this.statistics = statistics;
+  }
+
+  /**
+   * This pipeline with a place where what it measures of the dense model is kept, and looked for
+   * before it is measured.
+   *
+   * @param location of a {@link StatisticsStore}, which may be empty
+   */
+  public SparkPipeline withStatistics(String location) {
+    return new SparkPipeline(spark, storage, progress, partitions, Optional.of(location));
   }
 
   /**
@@ -73,16 +102,33 @@ public final class SparkPipeline {
       Optional<TokenSequences> calibration,
       Optional<TokenSequences> evaluation)
       throws IOException {
-    PruneRun run = PruneRun.plan(storage, options, calibration, evaluation, progress);
+    Optional<StatisticsStore> store = store();
+    PruneRun run =
+        PruneRun.plan(
+            storage,
+            options,
+            calibration,
+            store.filter(kept -> suffices(kept, options)).flatMap(StatisticsStore::tokens),
+            evaluation,
+            progress);
+    store.ifPresent(kept -> kept.requireOf(run.inputDigest(), calibration));
     OutputCheckpoint output = run.begin();
     PruneRun.Evaluation perplexity =
         location -> evaluate(location, evaluation.orElseThrow(), run.clock());
     try (Passes passes = passes(run.model(), run.clock())) {
       Optional<Perplexity> before = run.dense(perplexity);
-      List<BlockStatistics> dense =
-          options.needsDensePass() ? passes.dense(run.calibration()) : List.of();
-      List<LayerProfile> profiles =
-          passes.profile(dense, run.thresholds(), options.allocator().needs());
+      DenseModel measured =
+          measure(
+              passes,
+              store,
+              run.inputDigest(),
+              options.model(),
+              calibration,
+              needsNorms(options),
+              run.thresholds(),
+              options.allocator().needs());
+      List<BlockStatistics> dense = measured.norms();
+      List<LayerProfile> profiles = measured.profiles();
       SparsityAllocation allocation = run.allocate(profiles);
       List<List<PrunedLinear>> linears = new ArrayList<>();
       List<ShardTask> tasks = new ArrayList<>();
@@ -120,6 +166,123 @@ public final class SparkPipeline {
     }
   }
 
+  /**
+   * What is known of the dense model.
+   *
+   * @param norms by block; none if nobody asked for them
+   */
+  private record DenseModel(List<BlockStatistics> norms, List<LayerProfile> profiles) {}
+
+  private Optional<StatisticsStore> store() throws IOException {
+    return statistics.isPresent()
+        ? Optional.of(StatisticsStore.open(storage, statistics.get()))
+        : Optional.empty();
+  }
+
+  /** Whether the pruner itself works with the norms of the dense model. */
+  private static boolean needsNorms(PruneOptions options) {
+    return options.pruner().needs() == Pruner.Evidence.NORMS
+        && options.propagation() == Propagation.DENSE;
+  }
+
+  /** Whether nothing has to be measured on calibration tokens any more. */
+  private static boolean suffices(StatisticsStore store, PruneOptions options) {
+    SortedSet<Double> thresholds = new TreeSet<>();
+    options.allocator().outlierThreshold().ifPresent(thresholds::add);
+    boolean measured =
+        !store.norms().isEmpty()
+            || !needsNorms(options)
+                && store.lacks(options.allocator().needs(), thresholds).stream()
+                    .noneMatch(Evidence::isOfActivations);
+    return measured && !options.needsSequentialPass() && !options.prunesOnTheWay();
+  }
+
+  /**
+   * Measures of the dense model what is asked for and not known yet, and keeps it where statistics
+   * are kept.
+   */
+  private DenseModel measure(
+      Passes passes,
+      Optional<StatisticsStore> store,
+      String digest,
+      String model,
+      Optional<TokenSequences> calibration,
+      boolean needsNorms,
+      SortedSet<Double> thresholds,
+      Set<Evidence> asked)
+      throws IOException {
+    Set<Evidence> wanted = EnumSet.noneOf(Evidence.class);
+    wanted.addAll(asked);
+    SortedSet<Double> counted = new TreeSet<>(thresholds);
+    if (store.isPresent()) {
+      Set<Evidence> missing = store.get().lacks(asked, thresholds);
+      if (missing.isEmpty() && !(needsNorms && store.get().norms().isEmpty())) {
+        progress.say("what is needed of the dense model is known from " + statistics.orElseThrow());
+        return new DenseModel(store.get().norms(), store.get().profiles());
+      }
+      wanted.clear();
+      wanted.addAll(missing);
+      counted.addAll(StatisticsStore.THRESHOLDS);
+    }
+    boolean activations = needsNorms || wanted.stream().anyMatch(Evidence::isOfActivations);
+    List<BlockStatistics> known = store.map(StatisticsStore::norms).orElse(List.of());
+    boolean pass = activations && known.isEmpty();
+    List<BlockStatistics> norms = pass ? passes.dense(calibration.orElseThrow()) : known;
+    if (store.isPresent() && activations) {
+      // One scan more or less: whoever asks next is likely to ask for these.
+      wanted.addAll(EnumSet.complementOf(EnumSet.of(Evidence.SPECTRA)));
+    }
+    List<LayerProfile> profiles = passes.profile(norms, counted, wanted);
+    if (store.isEmpty()) {
+      return new DenseModel(norms, profiles);
+    }
+    StatisticsStore whole =
+        store
+            .get()
+            .add(
+                digest,
+                model,
+                pass ? calibration.map(MeasuredTokens::of) : Optional.empty(),
+                pass ? norms : List.of(),
+                profiles);
+    return new DenseModel(whole.norms(), whole.profiles());
+  }
+
+  /**
+   * Measures a dense model and keeps what it finds at {@link #withStatistics}; what is known there
+   * already is not measured again.
+   *
+   * @param spectra whether the linear layers' singular values are wanted too, which takes long
+   */
+  public StatisticsStore calibrate(String model, TokenSequences calibration, boolean spectra)
+      throws IOException {
+    Checkpoint checkpoint = Checkpoint.open(storage, model);
+    ModelLayout layout = ModelLayout.of(checkpoint);
+    PruneRun.requireUsable(calibration, layout, "calibration");
+    PruneRun.lengthWarning(calibration, layout).ifPresent(progress::warn);
+    StatisticsStore store = store().orElseThrow();
+    String digest = checkpoint.digest();
+    store.requireOf(digest, Optional.of(calibration));
+    Set<Evidence> asked = EnumSet.allOf(Evidence.class);
+    if (!spectra) {
+      asked.remove(Evidence.SPECTRA);
+    }
+    try (Passes passes = passes(layout, new StageClock(progress))) {
+      measure(
+          passes,
+          Optional.of(store),
+          digest,
+          model,
+          Optional.of(calibration),
+          true,
+          new TreeSet<>(StatisticsStore.THRESHOLDS),
+          asked);
+      return store().orElseThrow();
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
+  }
+
   private static String describe(PruneOptions options, int blocks) {
     return String.format(
         "prune %d blocks with %s to %s", blocks, options.pruner().name(), options.sparsity());
@@ -153,19 +316,30 @@ public final class SparkPipeline {
    */
   public SweepReport sweep(SweepOptions options, TokenSequences calibration, TokenSequences windows)
       throws IOException {
+    Optional<StatisticsStore> store = store();
     SweepRun run = SweepRun.plan(storage, options, calibration, windows, progress);
+    store.ifPresent(kept -> kept.requireOf(run.inputDigest(), Optional.of(calibration)));
     try (Passes passes = passes(run.model(), run.clock())) {
       Perplexity dense = run.dense(() -> passes.evaluate(windows));
-      List<BlockStatistics> statistics =
-          run.needsDensePass() ? passes.dense(calibration) : List.of();
-      List<LayerProfile> profiles = passes.profile(statistics, run.thresholds(), run.evidence());
+      DenseModel known =
+          measure(
+              passes,
+              store,
+              run.inputDigest(),
+              options.model(),
+              Optional.of(calibration),
+              run.open().stream().anyMatch(SparkPipeline::needsNorms),
+              run.thresholds(),
+              run.evidence());
+      List<LayerProfile> profiles = known.profiles();
       for (PruneOptions way : run.open()) {
         Optional<SparsityAllocation> allocation = run.allocate(way, profiles);
         if (allocation.isEmpty()) {
           continue;
         }
         try {
-          measure(run, passes, way, calibration, windows, statistics, profiles, allocation.get());
+          measure(
+              run, passes, way, calibration, windows, known.norms(), profiles, allocation.get());
         } catch (MalformedCheckpointException beyondMeasure) {
           run.leaveOut(way, beyondMeasure);
         }

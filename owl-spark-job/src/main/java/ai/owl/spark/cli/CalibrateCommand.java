@@ -1,0 +1,101 @@
+package ai.owl.spark.cli;
+
+import ai.owl.calibration.TokenSequences;
+import ai.owl.calibration.WindowSampling;
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.Storage;
+import ai.owl.model.ModelLayout;
+import ai.owl.spark.pipeline.SparkPipeline;
+import ai.owl.spark.pipeline.StatisticsStore;
+import ai.owl.spark.storage.HadoopStorage;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.sql.SparkSession;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code owl calibrate}: one pass through the dense model, kept for everything after it. */
+@Command(
+    name = "calibrate",
+    description =
+        "Measures the dense model once and keeps what allocate, prune and sweep look for with the"
+            + " same --statistics.",
+    mixinStandardHelpOptions = true,
+    sortOptions = false)
+final class CalibrateCommand implements Callable<Integer> {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "URI",
+      description = "Folder of the checkpoint.")
+  private String model;
+
+  @Option(
+      names = "--calibration",
+      required = true,
+      split = ",",
+      paramLabel = "URI",
+      description = "Calibration text or token ids, as for prune.")
+  private List<String> calibration;
+
+  @Option(
+      names = "--statistics",
+      required = true,
+      paramLabel = "URI",
+      description = "Folder for norms, outlier counts, score distributions and spectra.")
+  private String statistics;
+
+  @Option(
+      names = "--spectra",
+      description =
+          "Also take the singular values of every linear layer, which --allocation alpha looks at.")
+  private boolean spectra;
+
+  @Option(
+      names = "--sequences",
+      defaultValue = "128",
+      paramLabel = "N",
+      description = "Calibration windows to draw from text. Default: 128.")
+  private int sequences;
+
+  @Option(
+      names = "--length",
+      defaultValue = "2048",
+      paramLabel = "T",
+      description = "Tokens of a window. Default: 2048.")
+  private int length;
+
+  @Option(names = "--seed", defaultValue = "0", paramLabel = "SEED", description = "Default: 0.")
+  private long seed;
+
+  @Option(
+      names = "--sampling",
+      defaultValue = "published",
+      paramLabel = "NAME",
+      description = "published or packed, as for prune. Default: ${DEFAULT-VALUE}.")
+  private WindowSampling sampling;
+
+  @Override
+  public Integer call() throws Exception {
+    try (ConsoleProgress progress = ConsoleProgress.standard();
+        SparkSession session = SparkContexts.open("calibrate")) {
+      JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
+      Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+      progress.say(InspectCommand.summary(model, ModelLayout.of(Checkpoint.open(storage, model))));
+      StatisticsStore.open(storage, statistics); // refuses a wrong folder before text is read
+      TokenSequences tokens =
+          new TokenInput(spark.hadoopConfiguration(), storage)
+              .calibration(calibration, model, sampling, sequences, length, seed);
+      progress.say("calibration: " + TokenInput.summary(tokens));
+      StatisticsStore store =
+          new SparkPipeline(spark, storage, progress)
+              .withStatistics(statistics)
+              .calibrate(model, tokens, spectra);
+      System.out.printf(
+          "statistics of %d blocks, outliers at M = %s%s, in %s%n",
+          store.profiles().size(), store.thresholds(), spectra ? ", with spectra" : "", statistics);
+      return Main.DONE;
+    }
+  }
+}
