@@ -2,6 +2,11 @@ package ai.owl.spark.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import ai.owl.allocation.AlphaFit;
+import ai.owl.allocation.AlphaPruning;
+import ai.owl.allocation.Evidence;
+import ai.owl.allocation.Global;
+import ai.owl.allocation.Lamp;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.oracle.Fixture;
@@ -9,10 +14,9 @@ import ai.owl.pipeline.LocalPipeline;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
+import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.MetricPruner;
-import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparseGpt;
-import ai.owl.pruning.Wanda;
 import ai.owl.spark.storage.HadoopStorage;
 import java.io.File;
 import java.nio.file.Files;
@@ -66,16 +70,22 @@ class LocalClusterIT {
             .set("spark.driver.bindAddress", "127.0.0.1");
     OwlKryoRegistrator.configure(conf);
     try (JavaSparkContext spark = new JavaSparkContext(conf)) {
-      for (Pruner pruner : List.of(new MetricPruner(new Wanda()), new SparseGpt())) {
-        PruneOptions local =
-            PruneOptions.defaults(
-                    fixture.model(), temporary.resolve("local-" + pruner.name()).toString())
-                .withPruner(pruner);
+      PruneOptions defaults = PruneOptions.defaults(fixture.model(), "unused");
+      PruneOptions magnitude = defaults.withPruner(new MetricPruner(new Magnitude()));
+      for (PruneOptions way :
+          List.of(
+              defaults,
+              defaults.withPruner(new SparseGpt()),
+              defaults.withAllocator(new Global(Evidence.SCORES)),
+              magnitude.withAllocator(new Lamp()),
+              magnitude.withAllocator(new AlphaPruning(AlphaFit.PEAK, 0.2, true)))) {
+        String name = way.pruner().name() + "-" + way.allocator().name();
+        PruneOptions local = way.withOutput(temporary.resolve("local-" + name).toString());
         PruneReport expected =
             new LocalPipeline(new LocalStorage(), Progress.NONE)
                 .prune(local, Optional.of(calibration), Optional.of(fixture.evaluation()));
         PruneOptions distributed =
-            local.withOutput(temporary.resolve("cluster-" + pruner.name()).toString());
+            local.withOutput(temporary.resolve("cluster-" + name).toString());
         PruneReport report =
             new SparkPipeline(spark, new HadoopStorage(spark.hadoopConfiguration()), Progress.NONE)
                 .prune(distributed, Optional.of(calibration), Optional.of(fixture.evaluation()));
