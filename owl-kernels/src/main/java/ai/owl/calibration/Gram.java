@@ -16,11 +16,23 @@ public final class Gram implements ActivationStatistics, AutoCloseable {
 
   /** A Gram matrix of nothing yet. */
   public Gram(int features) {
-    this.products = new Matrix(features, features);
+    this(new Matrix(features, features), 0);
     float[] zeros = new float[features];
     for (int row = 0; row < features; row++) {
       products.setRow(row, zeros);
     }
+  }
+
+  /**
+   * A Gram matrix that was kept.
+   *
+   * @param products (in_features, in_features), of which the upper triangle holds; owned by this
+   *     from here on
+   * @param sequences number of sequences it is the sum over
+   */
+  public Gram(Matrix products, int sequences) {
+    this.products = products;
+    this.sequences = sequences;
   }
 
   @Override

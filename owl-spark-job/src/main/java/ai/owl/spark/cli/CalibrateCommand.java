@@ -90,7 +90,7 @@ final class CalibrateCommand implements Callable<Integer> {
       progress.say("calibration: " + TokenInput.summary(tokens));
       StatisticsStore store =
           new SparkPipeline(spark, storage, progress)
-              .withStatistics(statistics)
+              .withStatistics(statistics, false)
               .calibrate(model, tokens, spectra);
       System.out.printf(
           "statistics of %d blocks, outliers at M = %s%s, in %s%n",

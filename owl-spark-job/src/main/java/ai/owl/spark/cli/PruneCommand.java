@@ -148,6 +148,13 @@ final class PruneCommand implements Callable<Integer> {
               + " run with the same model and tokens makes no pass through it.")
   private Optional<String> statistics = Optional.empty();
 
+  @Option(
+      names = "--keep-grams",
+      description =
+          "With sparsegpt and dense propagation, also keep the Gram matrices in --statistics, which"
+              + " is large: 4 bytes x in_features squared for each input of each block.")
+  private boolean keepGrams;
+
   @Option(names = "--overwrite", description = "Replace a checkpoint that is already in --output.")
   private boolean overwrite;
 
@@ -174,6 +181,12 @@ final class PruneCommand implements Callable<Integer> {
             flags.rounding(),
             propagation,
             overwrite);
+    if (keepGrams
+        && (statistics.isEmpty() || !asked.prunesOnTheWay() || propagation != Propagation.DENSE)) {
+      throw new IllegalArgumentException(
+          "Cannot use --keep-grams without --statistics, --metric sparsegpt and --propagation"
+              + " dense: Gram matrices behind pruned blocks serve no other run");
+    }
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("prune")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
@@ -210,7 +223,7 @@ final class PruneCommand implements Callable<Integer> {
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       PruneReport report =
           statistics
-              .map(pipeline::withStatistics)
+              .map(location -> pipeline.withStatistics(location, keepGrams))
               .orElse(pipeline)
               .prune(options, sequencesToObserve, windows);
       System.out.print(ReportTable.of(report));

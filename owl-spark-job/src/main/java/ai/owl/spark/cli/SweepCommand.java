@@ -200,6 +200,13 @@ final class SweepCommand implements Callable<Integer> {
           "Folder where what is measured of the dense model is kept, and looked for first.")
   private Optional<String> statistics = Optional.empty();
 
+  @Option(
+      names = "--keep-grams",
+      description =
+          "With sparsegpt and dense propagation, also keep the Gram matrices in --statistics, which"
+              + " is large: 4 bytes x in_features squared for each input of each block.")
+  private boolean keepGrams;
+
   @Override
   public Integer call() throws Exception {
     // What is out of range is refused before anything is read; of a list, all but the list.
@@ -237,7 +244,7 @@ final class SweepCommand implements Callable<Integer> {
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       SweepReport report =
           statistics
-              .map(pipeline::withStatistics)
+              .map(location -> pipeline.withStatistics(location, keepGrams))
               .orElse(pipeline)
               .sweep(options, observed, windows);
       storage.writeAll(Storage.resolve(output, "sweep.parquet"), SweepTable.parquet(report));

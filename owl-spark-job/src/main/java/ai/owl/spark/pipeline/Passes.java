@@ -225,26 +225,21 @@ final class Passes implements AutoCloseable {
    * behind dense ones, as the propagation says.
    *
    * @param place where the weights of a linear layer are written to
+   * @param grams where the Gram matrices of a block's linear layers are to be kept; none if not
    */
   Solved solve(
       TokenSequences sequences,
       PruneOptions options,
       SparsityAllocation allocation,
-      Function<LinearLayer, OutputShard> place) {
+      Function<LinearLayer, OutputShard> place,
+      Function<BlockLayout, List<String>> grams) {
     clock.begin(PruneRun.PROPAGATE, blocks.size());
     List<BlockLayout> solved = new ArrayList<>();
     List<List<PrunedLinear>> linears = new ArrayList<>();
     try (HiddenStates hidden =
         HiddenStates.embed(spark, source, model, sequences, BlockGrams.GROUP, partitions)) {
       for (BlockLayout block : blocks) {
-        SolveTask task =
-            new SolveTask(
-                source,
-                block.linears(),
-                options.pruner(),
-                PruneRun.patterns(options, allocation, block),
-                block.linears().stream().map(place).toList(),
-                sequences.count());
+        SolveTask task = task(block, options, allocation, place, sequences.count(), grams);
         List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
         solved.add(block.withWeights(done.stream().map(SolveTask.Solved::weights).toList()));
         linears.add(done.stream().map(SolveTask.Solved::linear).toList());
@@ -258,6 +253,75 @@ final class Passes implements AutoCloseable {
       }
     }
     return new Solved(solved, linears);
+  }
+
+  /**
+   * Prunes all blocks by kept Gram matrices of the dense model: one flat job, a task a linear
+   * layer.
+   *
+   * @param sequences number of calibration sequences that they are the sums over
+   */
+  Solved solveKept(
+      int sequences,
+      PruneOptions options,
+      SparsityAllocation allocation,
+      Function<LinearLayer, OutputShard> place,
+      Function<BlockLayout, List<String>> grams) {
+    Broadcast<Object> tasks =
+        spark.broadcast(
+            blocks.stream()
+                .map(block -> task(block, options, allocation, place, sequences, grams))
+                .toArray(SolveTask[]::new));
+    List<Integer> numbers = new ArrayList<>(); // block · width + linear
+    int width = blocks.get(0).linears().size();
+    for (BlockLayout block : blocks) {
+      for (int linear = 0; linear < width; linear++) {
+        numbers.add(block.index() * width + linear);
+      }
+    }
+    clock.begin(PruneRun.PRUNE, numbers.size());
+    try {
+      List<SolveTask.Solved> done =
+          jobs.run(
+              "solve " + numbers.size() + " linear layers by kept Gram matrices",
+              numbers.size(),
+              () ->
+                  spark
+                      .parallelize(numbers, numbers.size())
+                      .map(
+                          number ->
+                              SolveTask.carryOutKept(
+                                  ((SolveTask[]) tasks.value())[number / width], number % width))
+                      .collect());
+      List<BlockLayout> solved = new ArrayList<>();
+      List<List<PrunedLinear>> linears = new ArrayList<>();
+      for (BlockLayout block : blocks) {
+        List<SolveTask.Solved> own =
+            done.subList(block.index() * width, (block.index() + 1) * width);
+        solved.add(block.withWeights(own.stream().map(SolveTask.Solved::weights).toList()));
+        linears.add(own.stream().map(SolveTask.Solved::linear).toList());
+      }
+      return new Solved(solved, linears);
+    } finally {
+      tasks.destroy();
+    }
+  }
+
+  private SolveTask task(
+      BlockLayout block,
+      PruneOptions options,
+      SparsityAllocation allocation,
+      Function<LinearLayer, OutputShard> place,
+      int sequences,
+      Function<BlockLayout, List<String>> grams) {
+    return new SolveTask(
+        source,
+        block.linears(),
+        options.pruner(),
+        PruneRun.patterns(options, allocation, block),
+        block.linears().stream().map(place).toList(),
+        sequences,
+        grams.apply(block));
   }
 
   /** Carries out tasks that need one block each. */

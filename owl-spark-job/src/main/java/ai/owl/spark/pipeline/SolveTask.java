@@ -1,6 +1,10 @@
 package ai.owl.spark.pipeline;
 
 import ai.owl.calibration.Gram;
+import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.checkpoint.SafetensorsFile;
+import ai.owl.checkpoint.SafetensorsWriter;
+import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.model.LinearLayer;
@@ -9,6 +13,7 @@ import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparsityPattern;
+import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.io.Serializable;
@@ -27,6 +32,8 @@ import scala.Tuple2;
  * @param patterns one a linear layer
  * @param parts where the solved weights go, one a linear layer
  * @param sequences number of calibration sequences
+ * @param grams where the Gram matrices are kept, one a linear layer: those that share an input
+ *     share the place; empty if they are not
  */
 record SolveTask(
     ExecutorBlocks.Source source,
@@ -34,7 +41,8 @@ record SolveTask(
     Pruner pruner,
     List<SparsityPattern> patterns,
     List<OutputShard> parts,
-    int sequences)
+    int sequences,
+    List<String> grams)
     implements Serializable {
 
   /**
@@ -74,10 +82,8 @@ record SolveTask(
     ExecutorBlocks.useTaskCpus(TaskContext.get());
     Tuple2<GramKey, float[]> part = matrix.next();
     int number = part._1().linear();
-    LinearLayer linear = task.linears().get(number);
-    int features = linear.inFeatures();
-    try (Gram gram = new Gram(features);
-        TensorReader reader = new TensorReader(task.source().storage())) {
+    int features = task.linears().get(number).inFeatures();
+    try (Gram gram = new Gram(features)) {
       gram.addSequences(task.sequences());
       while (true) {
         int first = part._1().firstRow();
@@ -87,14 +93,50 @@ record SolveTask(
         }
         part = matrix.next();
       }
-      try (Matrix weights = reader.readMatrix(linear.weight())) {
-        PrunedLinear pruned =
-            BlockPruner.prune(
-                linear, weights, task.pruner(), Optional.of(gram), task.patterns().get(number));
-        TensorRef written =
-            task.parts().get(number).writeWeights(task.source().storage(), linear, weights);
-        return List.of(new Solved(written, pruned)).iterator();
+      if (!task.grams().isEmpty() && task.grams().indexOf(task.grams().get(number)) == number) {
+        task.keep(gram, task.grams().get(number));
       }
+      return List.of(task.solve(number, gram)).iterator();
+    }
+  }
+
+  /** Solves one linear layer by its kept Gram matrix. */
+  static Solved carryOutKept(SolveTask task, int number) throws IOException {
+    ExecutorBlocks.useTaskCpus(TaskContext.get());
+    Storage storage = task.source().storage();
+    try (TensorReader reader = new TensorReader(storage)) {
+      TensorRef kept = SafetensorsFile.open(storage, task.grams().get(number)).tensors().get(0);
+      int features = task.linears().get(number).inFeatures();
+      if (!kept.shape().equals(List.of((long) features, (long) features))) {
+        throw new MalformedCheckpointException(
+            "Cannot use the Gram matrix of "
+                + kept.file()
+                + ": its shape is "
+                + kept.shape()
+                + ", not "
+                + List.of(features, features));
+      }
+      try (Gram gram = new Gram(reader.readMatrix(kept), task.sequences())) {
+        return task.solve(number, gram);
+      }
+    }
+  }
+
+  private void keep(Gram gram, String location) throws IOException {
+    SafetensorsWriter.write(
+        source.storage(),
+        location,
+        List.of(SafetensorsWriter.Entry.of("gram", DType.F32, gram.products())));
+  }
+
+  private Solved solve(int number, Gram gram) throws IOException {
+    LinearLayer linear = linears.get(number);
+    try (TensorReader reader = new TensorReader(source.storage());
+        Matrix weights = reader.readMatrix(linear.weight())) {
+      PrunedLinear pruned =
+          BlockPruner.prune(linear, weights, pruner, Optional.of(gram), patterns.get(number));
+      TensorRef written = parts.get(number).writeWeights(source.storage(), linear, weights);
+      return new Solved(written, pruned);
     }
   }
 }

@@ -11,9 +11,11 @@ import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.model.BlockLayout;
+import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.MeasuredTokens;
 import ai.owl.pipeline.OutputCheckpoint;
+import ai.owl.pipeline.OutputShard;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
@@ -34,6 +36,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.function.Function;
 import org.apache.spark.api.java.JavaSparkContext;
 
 /**
@@ -53,6 +56,7 @@ public final class SparkPipeline {
   private final Progress progress;
   private final int partitions;
   private final Optional<String> statistics;
+  private final boolean keepsGrams;
 
   /** A pipeline that cuts the sequences into a few tasks for every slot of the cluster. */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress) {
@@ -64,7 +68,7 @@ public final class SparkPipeline {
    *     on it
    */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress, int partitions) {
-    this(spark, storage, progress, partitions, Optional.empty());
+    this(spark, storage, progress, partitions, Optional.empty(), false);
   }
 
   private SparkPipeline(
@@ -72,12 +76,14 @@ public final class SparkPipeline {
       Storage storage,
       Progress progress,
       int partitions,
-      Optional<String> statistics) {
+      Optional<String> statistics,
+      boolean keepsGrams) {
     this.spark = spark;
     this.storage = storage;
     this.progress = progress;
     this.partitions = partitions;
     this.statistics = statistics;
+    this.keepsGrams = keepsGrams;
   }
 
   /**
@@ -85,9 +91,11 @@ public final class SparkPipeline {
    * before it is measured.
    *
    * @param location of a {@link StatisticsStore}, which may be empty
+   * @param grams whether Gram matrices of the dense model are to be kept too, where a pruner works
+   *     with them: 4 bytes · Σ in_features² over the inputs of all blocks (LLaMA-7B: 22 GB)
    */
-  public SparkPipeline withStatistics(String location) {
-    return new SparkPipeline(spark, storage, progress, partitions, Optional.of(location));
+  public SparkPipeline withStatistics(String location, boolean grams) {
+    return new SparkPipeline(spark, storage, progress, partitions, Optional.of(location), grams);
   }
 
   /**
@@ -133,7 +141,15 @@ public final class SparkPipeline {
       List<List<PrunedLinear>> linears = new ArrayList<>();
       List<ShardTask> tasks = new ArrayList<>();
       if (options.prunesOnTheWay()) {
-        Passes.Solved solved = passes.solve(run.calibration(), options, allocation, output::part);
+        Passes.Solved solved =
+            solve(
+                passes,
+                run.model(),
+                run.inputDigest(),
+                calibration,
+                options,
+                allocation,
+                output::part);
         linears.addAll(solved.linears());
         for (BlockLayout block : solved.blocks()) {
           tasks.add(new ShardTask.Copy(block.tensors(), output.blockShard(block.index())));
@@ -179,6 +195,41 @@ public final class SparkPipeline {
         : Optional.empty();
   }
 
+  /**
+   * Prunes by Gram matrices: by kept ones of the dense model, if there are any and they are what is
+   * asked for; else by those of a pass, which are kept if they are to be.
+   */
+  private Passes.Solved solve(
+      Passes passes,
+      ModelLayout model,
+      String digest,
+      Optional<TokenSequences> calibration,
+      PruneOptions options,
+      SparsityAllocation allocation,
+      Function<LinearLayer, OutputShard> place)
+      throws IOException {
+    Optional<StatisticsStore> store =
+        options.propagation() == Propagation.DENSE ? store() : Optional.empty();
+    if (store.isPresent() && store.get().hasGrams()) {
+      int sequences = store.get().tokens().orElseThrow().sequences();
+      return passes.solveKept(sequences, options, allocation, place, store.get()::grams);
+    }
+    if (store.isEmpty() || !keepsGrams) {
+      return passes.solve(
+          calibration.orElseThrow(), options, allocation, place, block -> List.of());
+    }
+    Passes.Solved solved =
+        passes.solve(calibration.orElseThrow(), options, allocation, place, store.get()::grams);
+    store
+        .get()
+        .addGrams(
+            digest,
+            options.model(),
+            MeasuredTokens.of(calibration.orElseThrow()),
+            model.blocks().stream().map(LayerProfile::ofShapes).toList());
+    return solved;
+  }
+
   /** Whether the pruner itself works with the norms of the dense model. */
   private static boolean needsNorms(PruneOptions options) {
     return options.pruner().needs() == Pruner.Evidence.NORMS
@@ -194,7 +245,9 @@ public final class SparkPipeline {
             || !needsNorms(options)
                 && store.lacks(options.allocator().needs(), thresholds).stream()
                     .noneMatch(Evidence::isOfActivations);
-    return measured && !options.needsSequentialPass() && !options.prunesOnTheWay();
+    boolean solvable =
+        !options.prunesOnTheWay() || options.propagation() == Propagation.DENSE && store.hasGrams();
+    return measured && !options.needsSequentialPass() && solvable;
   }
 
   /**
@@ -363,7 +416,15 @@ public final class SparkPipeline {
       throws IOException {
     if (way.prunesOnTheWay()) {
       try (SweepRun.Parts parts = run.parts(way)) {
-        Passes.Solved solved = passes.solve(calibration, way, allocation, parts::place);
+        Passes.Solved solved =
+            solve(
+                passes,
+                run.model(),
+                run.inputDigest(),
+                Optional.of(calibration),
+                way,
+                allocation,
+                parts::place);
         Perplexity pruned = passes.evaluate(windows, solved);
         run.add(way, profiles, allocation, solved.linears(), pruned);
       }

@@ -10,8 +10,8 @@ import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.kernel.ScoreHistogram;
 import ai.owl.kernel.Spectrum;
+import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearInput;
-import ai.owl.model.LinearLayer;
 import ai.owl.pipeline.MeasuredTokens;
 import ai.owl.spark.storage.ParquetTable;
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -54,6 +54,7 @@ public final class StatisticsStore {
   private static final String INDEX = "statistics.json";
   private static final String NORMS = "norms.parquet";
   private static final String LINEARS = "linears.parquet";
+  private static final String GRAMS = "grams";
   private static final int MAX_INDEX = 16 << 20;
 
   private static final MessageType NORMS_SCHEMA =
@@ -118,6 +119,7 @@ public final class StatisticsStore {
   private final Optional<MeasuredTokens> tokens;
   private final List<BlockStatistics> norms; // by block, or none
   private final List<LayerProfile> profiles; // by block, or none
+  private final boolean hasGrams;
 
   private StatisticsStore(
       Storage storage,
@@ -126,7 +128,8 @@ public final class StatisticsStore {
       String modelLocation,
       Optional<MeasuredTokens> tokens,
       List<BlockStatistics> norms,
-      List<LayerProfile> profiles) {
+      List<LayerProfile> profiles,
+      boolean hasGrams) {
     this.storage = storage;
     this.location = location;
     this.model = model;
@@ -134,6 +137,7 @@ public final class StatisticsStore {
     this.tokens = tokens;
     this.norms = List.copyOf(norms);
     this.profiles = List.copyOf(profiles);
+    this.hasGrams = hasGrams;
   }
 
   /**
@@ -152,7 +156,8 @@ public final class StatisticsStore {
                 + location
                 + ": there is something in it that is no statistics; give another folder");
       }
-      return new StatisticsStore(storage, location, "", "", Optional.empty(), List.of(), List.of());
+      return new StatisticsStore(
+          storage, location, "", "", Optional.empty(), List.of(), List.of(), false);
     }
     try {
       JsonNode json = new JsonMapper().readTree(storage.readAll(index, MAX_INDEX));
@@ -190,7 +195,8 @@ public final class StatisticsStore {
           json.path("model").path("location").asText(),
           tokens,
           norms,
-          profiles);
+          profiles,
+          json.path("grams").asBoolean());
     } catch (JsonProcessingException e) {
       throw malformed(location, e.getOriginalMessage(), e);
     } catch (MalformedCheckpointException e) {
@@ -203,7 +209,7 @@ public final class StatisticsStore {
   /** Of a run that broke off before it wrote the index. */
   private static boolean isLeftover(Storage storage, String location) throws IOException {
     return storage.isFolder(location)
-        && Set.of(NORMS, LINEARS, "grams").containsAll(storage.list(location));
+        && Set.of(NORMS, LINEARS, GRAMS).containsAll(storage.list(location));
   }
 
   private static MalformedCheckpointException malformed(
@@ -309,6 +315,17 @@ public final class StatisticsStore {
       List<BlockStatistics> newNorms,
       List<LayerProfile> measured)
       throws IOException {
+    return add(digest, at, newTokens, newNorms, measured, hasGrams);
+  }
+
+  private StatisticsStore add(
+      String digest,
+      String at,
+      Optional<MeasuredTokens> newTokens,
+      List<BlockStatistics> newNorms,
+      List<LayerProfile> measured,
+      boolean grams)
+      throws IOException {
     List<LayerProfile> all = new ArrayList<>();
     for (int i = 0; i < measured.size(); i++) {
       all.add(isEmpty() ? measured.get(i) : profiles.get(i).with(measured.get(i)));
@@ -321,7 +338,8 @@ public final class StatisticsStore {
             at,
             newTokens.or(() -> tokens),
             newNorms.isEmpty() ? norms : newNorms,
-            all);
+            all,
+            grams);
     whole.write();
     return whole;
   }
@@ -345,6 +363,7 @@ public final class StatisticsStore {
                 .put("digest", of.digest()));
     json.put("blocks", profiles.size());
     json.put("norms", !norms.isEmpty());
+    json.put("grams", hasGrams);
     thresholds().forEach(json.putArray("outlierThresholds")::add);
     Set<Evidence> known = EnumSet.allOf(Evidence.class);
     known.removeAll(lacks(known, new TreeSet<>()));
@@ -358,9 +377,31 @@ public final class StatisticsStore {
     return evidence.name().toLowerCase(Locale.ROOT).replace('_', ' ');
   }
 
-  /** Where the Gram matrix of a linear layer's input is kept. */
-  String gram(LinearLayer linear) {
-    return Storage.resolve(location, "grams/" + linear.name() + ".safetensors");
+  /** Where the Gram matrices of a block's linear layers are kept: one for each input. */
+  List<String> grams(BlockLayout block) {
+    return block.linears().stream()
+        .map(
+            linear ->
+                Storage.resolve(
+                    location,
+                    String.format(
+                        Locale.ROOT,
+                        "%s/block-%05d-%s.safetensors",
+                        GRAMS,
+                        block.index(),
+                        linear.role().input().name().toLowerCase(Locale.ROOT).replace('_', '-'))))
+        .toList();
+  }
+
+  /** Whether the Gram matrices of all blocks are kept. */
+  boolean hasGrams() {
+    return hasGrams;
+  }
+
+  /** Says that the Gram matrices of all blocks, made with these tokens, are kept. */
+  StatisticsStore addGrams(String digest, String at, MeasuredTokens of, List<LayerProfile> shapes)
+      throws IOException {
+    return add(digest, at, Optional.of(of), List.of(), shapes, true);
   }
 
   private List<Group> rows() {
