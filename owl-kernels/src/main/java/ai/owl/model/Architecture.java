@@ -100,7 +100,34 @@ public enum Architecture {
               entry(DOWN_PROJ, "mlp.down_proj"))
           .epsilon("rms_norm_eps", 1e-5)
           .window(SlidingWindows.IN_EVERY_BLOCK, 0)
-          .maxPositions(4096));
+          .maxPositions(4096)),
+
+  /** The vision transformer (arXiv 2010.11929), as a classifier of images. */
+  VIT(
+      new Traits("ViTForImageClassification", "vit")
+          .withoutParts("vit.encoder.layer.")
+          .part(ModelPart.PATCH_PROJECTION, "vit.embeddings.patch_embeddings.projection.weight")
+          .part(ModelPart.PATCH_BIAS, "vit.embeddings.patch_embeddings.projection.bias")
+          .part(ModelPart.CLASS_TOKEN, "vit.embeddings.cls_token")
+          .part(ModelPart.POSITION_EMBEDDING, "vit.embeddings.position_embeddings")
+          .finalNorm("vit.layernorm")
+          .part(ModelPart.HEAD, "classifier.weight")
+          .part(ModelPart.HEAD_BIAS, "classifier.bias")
+          .norms("layernorm_before", "layernorm_after")
+          .linears(
+              entry(Q_PROJ, "attention.attention.query"),
+              entry(K_PROJ, "attention.attention.key"),
+              entry(V_PROJ, "attention.attention.value"),
+              entry(O_PROJ, "attention.output.dense"),
+              entry(UP_PROJ, "intermediate.dense"),
+              entry(DOWN_PROJ, "output.dense"))
+          .biasIf("qkv_bias", true, Q_PROJ, K_PROJ, V_PROJ)
+          .bias(O_PROJ, UP_PROJ, DOWN_PROJ)
+          .layerNorm("layer_norm_eps", 1e-12)
+          .activation("hidden_act", Activation.GELU)
+          .learnedPositions(0)
+          .doesNotRead("num_key_value_heads", "head_dim")
+          .reads("patch_size"));
 
   /** Which blocks see a window of the past only. */
   enum SlidingWindows {
@@ -278,6 +305,12 @@ public enum Architecture {
           entry(GATE_PROJ, "mlp.gate_proj"),
           entry(UP_PROJ, "mlp.up_proj"),
           entry(DOWN_PROJ, "mlp.down_proj"));
+    }
+
+    Traits withoutParts(String blocks) {
+      this.blocks = blocks;
+      parts.clear();
+      return this;
     }
 
     Traits base(String prefix) {

@@ -1,8 +1,8 @@
 package ai.owl.model;
 
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.kernel.Attention;
 import ai.owl.kernel.Blas;
-import ai.owl.kernel.CausalAttention;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.EnumMap;
@@ -18,7 +18,8 @@ import java.util.Map;
  *
  * <p>Where they stand on the sums, {@code n = h}, and h is replaced by {@code norm(h)} after each
  * of the two. An architecture may do without the rotation, the norms of queries and keys, and the
- * gate: then the second line is {@code h + down_proj(f(up_proj(n)))}.
+ * gate: then the second line is {@code h + down_proj(f(up_proj(n)))}. The encoder blocks of a
+ * vision transformer are the same, with attention to both sides.
  *
  * <p>Any number of threads may run sequences through it at once, each with its own {@link
  * ForwardBuffers}; pruning it, which changes its weights, needs it alone.
@@ -127,11 +128,12 @@ public final class DecoderBlock implements AutoCloseable {
     normalize(NormRole.MLP_SUM, hidden);
   }
 
-  private CausalAttention attention() {
-    return new CausalAttention(
+  private Attention attention() {
+    return new Attention(
         config.heads(),
         config.keyValueHeads(),
         config.headDim(),
+        config.isCausal(),
         config.slidingWindow(layout.index()));
   }
 

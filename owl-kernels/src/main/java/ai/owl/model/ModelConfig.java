@@ -29,6 +29,8 @@ import java.util.Set;
  * @param slidingWindows for each block how many positions a token attends to; 0 for all
  * @param biases the linear layers that have one
  * @param tiedEmbeddings whether the token embedding is also the language-model head
+ * @param patches how images are cut, in a model that reads images instead of token ids; else empty
+ * @param labels names of what a classifier tells apart, in the order of its outputs; else empty
  */
 public record ModelConfig(
     Architecture architecture,
@@ -50,7 +52,9 @@ public record ModelConfig(
     PositionEncoding positions,
     List<Integer> slidingWindows,
     Set<LinearRole> biases,
-    boolean tiedEmbeddings)
+    boolean tiedEmbeddings,
+    List<PatchGrid> patches,
+    List<String> labels)
     implements Serializable {
 
   /**
@@ -69,13 +73,30 @@ public record ModelConfig(
     return slidingWindows.get(block);
   }
 
+  /** Whether the model reads images; else it reads token ids. */
+  public boolean readsImages() {
+    return !patches.isEmpty();
+  }
+
+  /** Whether a token sees nothing that comes after it. */
+  public boolean isCausal() {
+    return !readsImages();
+  }
+
   /**
-   * Refuses sequences that reach beyond a table of learned positions. Rotary positions have no end.
+   * Refuses token ids where a model reads images, and sequences that reach beyond a table of
+   * learned positions. Rotary positions have no end.
    *
    * @param tokens length of a sequence
    * @param shorten what its maker can do about it
    */
   public void requirePositions(long tokens, String shorten) {
+    if (readsImages()) {
+      throw new IllegalArgumentException(
+          "Cannot run token ids through "
+              + architecture.className()
+              + ": it reads images; give it a folder of images");
+    }
     if (positions instanceof PositionEncoding.Learned && tokens > maxPositions) {
       throw new IllegalArgumentException(
           "Cannot run a sequence of "
@@ -141,11 +162,24 @@ public record ModelConfig(
   long[] shape(ModelPart part) {
     boolean projects = embeddingSize != hiddenSize;
     return switch (part) {
-      case TOKEN_EMBEDDING, HEAD -> new long[] {vocabSize, embeddingSize};
+      case TOKEN_EMBEDDING -> new long[] {vocabSize, embeddingSize};
+      case HEAD ->
+          readsImages()
+              ? new long[] {labels.size(), hiddenSize}
+              : new long[] {vocabSize, embeddingSize};
+      case HEAD_BIAS -> new long[] {labels.size()};
       case POSITION_EMBEDDING ->
           positions instanceof PositionEncoding.Learned learned
-              ? new long[] {learned.offset() + maxPositions, hiddenSize}
+              ? readsImages()
+                  ? new long[] {1, maxPositions, hiddenSize}
+                  : new long[] {learned.offset() + maxPositions, hiddenSize}
               : new long[0];
+      case CLASS_TOKEN -> new long[] {1, 1, hiddenSize};
+      case PATCH_PROJECTION -> {
+        PatchGrid grid = patches.get(0);
+        yield new long[] {hiddenSize, grid.channels(), grid.patchHeight(), grid.patchWidth()};
+      }
+      case PATCH_BIAS -> new long[] {hiddenSize};
       case PROJECT_IN -> projects ? new long[] {hiddenSize, embeddingSize} : new long[0];
       case PROJECT_OUT -> projects ? new long[] {embeddingSize, hiddenSize} : new long[0];
     };
@@ -153,6 +187,7 @@ public record ModelConfig(
 
   private record Parser(JsonNode json, String source) {
     private static final int MAX_BLOCKS = 1 << 16;
+    private static final int MAX_IMAGE_VALUES = 1 << 28;
     private static final int DEFAULT_MAX_WINDOW_LAYERS = 28;
     private static final String FULL = "full_attention";
     private static final String SLIDING = "sliding_attention";
@@ -175,6 +210,7 @@ public record ModelConfig(
       if (blocks > MAX_BLOCKS) {
         throw refuse("num_hidden_layers " + blocks + " is beyond any model");
       }
+      List<PatchGrid> patches = patches(architecture);
       boolean normalizesInputs = flag(architecture, "do_layer_norm_before", true);
       return new ModelConfig(
           architecture,
@@ -187,8 +223,10 @@ public record ModelConfig(
           heads,
           keyValueHeads,
           headDim,
-          positive("vocab_size"),
-          positive("max_position_embeddings", architecture.defaultMaxPositions()),
+          patches.isEmpty() ? positive("vocab_size") : 0,
+          patches.isEmpty()
+              ? positive("max_position_embeddings", architecture.defaultMaxPositions())
+              : Math.addExact(1, patches.get(0).patches()), // the class token's and the patches'
           architecture.normKind(),
           (float) epsilon,
           flag(architecture, "layer_norm_elementwise_affine", true),
@@ -200,7 +238,72 @@ public record ModelConfig(
               : new PositionEncoding.Learned(architecture.positionOffset()),
           slidingWindows(architecture, blocks),
           biases(architecture),
-          flag("tie_word_embeddings", architecture.tiesByDefault()));
+          patches.isEmpty() && flag("tie_word_embeddings", architecture.tiesByDefault()),
+          patches,
+          patches.isEmpty() ? List.of() : labels());
+    }
+
+    private List<PatchGrid> patches(Architecture architecture) {
+      if (!architecture.reads("patch_size")) {
+        return List.of();
+      }
+      int[] image = heightAndWidth("image_size", 224);
+      int[] patch = heightAndWidth("patch_size", 16);
+      int channels = positive("num_channels", 3);
+      if (patch[0] > image[0] || patch[1] > image[1]) {
+        throw refuse(
+            "patch_size " + json.get("patch_size") + " is larger than image_size " + image[0]);
+      }
+      if ((long) image[0] * image[1] * channels > MAX_IMAGE_VALUES) {
+        throw refuse("image_size " + json.get("image_size") + " is beyond any model");
+      }
+      return List.of(new PatchGrid(image[0], image[1], patch[0], patch[1], channels));
+    }
+
+    /** A number for both, or a list of the two. */
+    private int[] heightAndWidth(String key, int fallback) {
+      JsonNode node = json.path(key);
+      if (!node.isArray()) {
+        int size = positive(key, fallback);
+        return new int[] {size, size};
+      }
+      int[] sizes = new int[2];
+      for (int i = 0; i < 2; i++) {
+        if (node.size() != 2 || !node.get(i).canConvertToInt() || node.get(i).intValue() < 1) {
+          throw refuse(key + " is " + node + ", not a height and a width");
+        }
+        sizes[i] = node.get(i).intValue();
+      }
+      return sizes;
+    }
+
+    private List<String> labels() {
+      String problem = json.path("problem_type").asText("single_label_classification");
+      if (present("problem_type") && !problem.equals("single_label_classification")) {
+        throw refuse(
+            "problem_type "
+                + problem
+                + " is not supported; supported is single_label_classification");
+      }
+      JsonNode names = json.path("id2label");
+      List<String> labels = new ArrayList<>();
+      if (!names.isObject()) {
+        int count = positive("num_labels", 2);
+        for (int i = 0; i < count; i++) {
+          labels.add("LABEL_" + i);
+        }
+        return List.copyOf(labels);
+      }
+      for (int i = 0; i < names.size(); i++) {
+        if (!names.path(Integer.toString(i)).isTextual()) {
+          throw refuse("id2label has " + names.size() + " entries, but none for \"" + i + "\"");
+        }
+        labels.add(names.get(Integer.toString(i)).asText());
+      }
+      if (labels.isEmpty()) {
+        throw refuse("id2label has no entry");
+      }
+      return List.copyOf(labels);
     }
 
     private int keyValueHeads(Architecture architecture, int heads) {

@@ -156,6 +156,12 @@ class DecoderBlockTest {
     checkAgainstTheEquations(31);
   }
 
+  @Test
+  void looksToBothSidesInAVisionTransformer() throws IOException {
+    sample = SampleModel.vit();
+    checkAgainstTheEquations(9);
+  }
+
   /** The second block on random hidden states, in double precision. */
   private void checkAgainstTheEquations(int tokens) throws IOException {
     ModelLayout model = sample.layout(storage);
@@ -353,7 +359,11 @@ class DecoderBlockTest {
     }
 
     double[][] advance(double[][] h) {
-      return config.architecture() == Architecture.OPT ? advanceOpt(h) : advanceLlama(h);
+      return switch (config.architecture()) {
+        case OPT -> advanceOpt(h);
+        case VIT -> advanceVit(h);
+        default -> advanceLlama(h);
+      };
     }
 
     private double[][] advanceLlama(double[][] h) {
@@ -406,6 +416,28 @@ class DecoderBlockTest {
       return before ? out : layerNorm(out, "final_layer_norm");
     }
 
+    private double[][] advanceVit(double[][] h) {
+      double[][] n = layerNorm(h, "layernorm_before", 1e-12);
+      inputs.put(LinearInput.ATTENTION, n);
+      double[][] attended =
+          attention(
+              linear(n, "attention.attention.query"),
+              linear(n, "attention.attention.key"),
+              linear(n, "attention.attention.value"));
+      inputs.put(LinearInput.ATTENTION_OUTPUT, attended);
+      double[][] middle = sum(h, linear(attended, "attention.output.dense"));
+      double[][] m = layerNorm(middle, "layernorm_after", 1e-12);
+      inputs.put(LinearInput.MLP, m);
+      double[][] inner = linear(m, "intermediate.dense");
+      for (double[] row : inner) {
+        for (int j = 0; j < row.length; j++) {
+          row[j] = activated(row[j]);
+        }
+      }
+      inputs.put(LinearInput.MLP_OUTPUT, inner);
+      return sum(middle, linear(inner, "output.dense"));
+    }
+
     private double activated(double x) {
       return switch (config.activation()) {
         case SILU -> x / (1 + Math.exp(-x));
@@ -424,9 +456,11 @@ class DecoderBlockTest {
     }
 
     private String prefix() {
-      return config.architecture() == Architecture.OPT
-          ? "model.decoder.layers.1."
-          : "model.layers.1.";
+      return switch (config.architecture()) {
+        case OPT -> "model.decoder.layers.1.";
+        case VIT -> "vit.encoder.layer.1.";
+        default -> "model.layers.1.";
+      };
     }
 
     private float[] values(String name) {
@@ -451,6 +485,10 @@ class DecoderBlockTest {
     }
 
     private double[][] layerNorm(double[][] x, String name) {
+      return layerNorm(x, name, 1e-5);
+    }
+
+    private double[][] layerNorm(double[][] x, String name, double epsilon) {
       boolean hasGain = sample.tensors.containsKey(prefix() + name + ".weight");
       int width = x[0].length;
       double[][] y = new double[x.length][width];
@@ -464,7 +502,7 @@ class DecoderBlockTest {
           variance += (value - mean) * (value - mean) / width;
         }
         for (int j = 0; j < width; j++) {
-          double normal = (x[t][j] - mean) / Math.sqrt(variance + 1e-5);
+          double normal = (x[t][j] - mean) / Math.sqrt(variance + epsilon);
           y[t][j] =
               hasGain ? normal * values(name + ".weight")[j] + values(name + ".bias")[j] : normal;
         }
@@ -514,9 +552,10 @@ class DecoderBlockTest {
         for (int t = 0; t < q.length; t++) {
           int window = config.slidingWindow(1);
           int from = window == 0 ? 0 : Math.max(0, t - window + 1);
-          double[] e = new double[t + 1];
+          int end = config.architecture() == Architecture.VIT ? q.length : t + 1;
+          double[] e = new double[end];
           double total = 0;
-          for (int s = from; s <= t; s++) {
+          for (int s = from; s < end; s++) {
             double dot = 0;
             for (int j = 0; j < d; j++) {
               dot += q[t][head * d + j] * k[s][head / shared * d + j];
@@ -524,7 +563,7 @@ class DecoderBlockTest {
             e[s] = Math.exp(dot / Math.sqrt(d));
             total += e[s];
           }
-          for (int s = from; s <= t; s++) {
+          for (int s = from; s < end; s++) {
             for (int j = 0; j < d; j++) {
               out[t][head * d + j] += e[s] / total * v[s][head / shared * d + j];
             }

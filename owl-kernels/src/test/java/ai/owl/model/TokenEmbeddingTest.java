@@ -109,6 +109,16 @@ class TokenEmbeddingTest {
   }
 
   @Test
+  void refusesAModelOfImages() throws IOException {
+    ModelLayout model = SampleModel.vit().layout(storage);
+    assertThatThrownBy(() -> TokenEmbedding.embed(model, List.of(new int[] {1}), reader))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot run token ids through ViTForImageClassification: it reads images; give it a"
+                + " folder of images");
+  }
+
+  @Test
   void widensANarrowEmbedding() throws IOException {
     SampleModel opt = SampleModel.opt(true);
     float[] table = opt.values("model.decoder.embed_tokens.weight");

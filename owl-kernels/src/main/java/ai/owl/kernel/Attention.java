@@ -3,8 +3,8 @@ package ai.owl.kernel;
 import ai.owl.tensor.Matrix;
 
 /**
- * Causal softmax attention with grouped queries: {@code out_h = softmax(q_h · k_gᵀ / sqrt(d) +
- * mask) · v_g}, where head h shares the key and value head {@code g = h / (heads / keyValueHeads)}.
+ * Softmax attention with grouped queries: {@code out_h = softmax(q_h · k_gᵀ / sqrt(d) + mask) ·
+ * v_g}, where head h shares the key and value head {@code g = h / (heads / keyValueHeads)}.
  *
  * <p>Works head by head on blocks of query rows, straight on the interleaved layout the linear
  * layers leave, so that no tensor of heads × tokens × tokens is ever made.
@@ -12,9 +12,10 @@ import ai.owl.tensor.Matrix;
  * @param heads number of query heads
  * @param keyValueHeads number of key and value heads, a divisor of {@code heads}
  * @param headDim width d of a head
- * @param window how many positions, its own included, a token sees; 0 for all before it
+ * @param isCausal whether a token sees nothing that comes after it; else it sees everything
+ * @param window how many positions, its own included, a token sees looking back; 0 for all
  */
-public record CausalAttention(int heads, int keyValueHeads, int headDim, int window) {
+public record Attention(int heads, int keyValueHeads, int headDim, boolean isCausal, int window) {
   /**
    * Query rows worked on together: enough for an efficient product, small enough for the scores to
    * stay in cache.
@@ -48,7 +49,8 @@ public record CausalAttention(int heads, int keyValueHeads, int headDim, int win
       int group = head / (heads / keyValueHeads) * headDim;
       for (int first = 0; first < tokens; first += ROWS) {
         int queries = Math.min(tokens, first + ROWS) - first;
-        int end = past + first + queries; // keys up to the last of these queries
+        // Keys up to the last of these queries, or all.
+        int end = past + (isCausal ? first + queries : tokens);
         int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
         int keys = end - start;
         Blas.gemm(
@@ -68,7 +70,7 @@ public record CausalAttention(int heads, int keyValueHeads, int headDim, int win
         for (int i = 0; i < queries; i++) {
           int position = past + first + i;
           int from = window == 0 ? 0 : Math.max(0, position - window + 1) - start;
-          int to = position + 1 - start;
+          int to = isCausal ? position + 1 - start : keys;
           scores.copyTo(i, 0, row, 0, keys);
           softmax(row, from, to, keys);
           scores.copyFrom(i, 0, row, 0, keys);
