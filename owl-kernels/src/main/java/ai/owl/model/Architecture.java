@@ -102,6 +102,29 @@ public enum Architecture {
           .window(SlidingWindows.IN_EVERY_BLOCK, 0)
           .maxPositions(4096)),
 
+  /**
+   * Gemma 2 (arXiv 2408.00118): norms on both sides, bounded scores, every other block a window.
+   */
+  GEMMA2(
+      new Traits("Gemma2ForCausalLM", "gemma2")
+          .norm(NormRole.ATTENTION_OUTPUT, "post_attention_layernorm")
+          .norm(NormRole.MLP_INPUT, "pre_feedforward_layernorm")
+          .norm(NormRole.MLP_OUTPUT, "post_feedforward_layernorm")
+          .normKind(NormKind.RMS_NORM_AROUND_ONE)
+          .activation("hidden_activation", Activation.GELU_TANH)
+          .biasIf("attention_bias", false, Q_PROJ, K_PROJ, V_PROJ, O_PROJ)
+          .keyValueHeads(4)
+          .headDim(256)
+          .window(SlidingWindows.IN_EVERY_OTHER_BLOCK, 4096)
+          .maxPositions(8192)
+          .reads(
+              "query_pre_attn_scalar",
+              "attn_logit_softcapping",
+              "final_logit_softcapping",
+              "use_bidirectional_attention")
+          .scalesEmbeddings()
+          .tied()),
+
   /** The vision transformer (arXiv 2010.11929), as a classifier of images. */
   VIT(
       new Traits("ViTForImageClassification", "vit")
@@ -139,7 +162,9 @@ public enum Architecture {
      * If {@code use_sliding_window}: those that {@code layer_types} says, or else those from {@code
      * max_window_layers} on.
      */
-    IN_UPPER_BLOCKS
+    IN_UPPER_BLOCKS,
+    /** Those that {@code layer_types} says, or else the first, the third, and so on. */
+    IN_EVERY_OTHER_BLOCK
   }
 
   /**
@@ -252,6 +277,11 @@ public enum Architecture {
     return traits.positionOffset;
   }
 
+  /** Whether token embeddings are multiplied by the square root of their width. */
+  boolean scalesEmbeddings() {
+    return traits.scalesEmbeddings;
+  }
+
   /** {@code tie_word_embeddings} where config.json is silent. */
   boolean tiesByDefault() {
     return traits.tied;
@@ -288,6 +318,7 @@ public enum Architecture {
     private int slidingWindow;
     private int maxPositions = 2048;
     private int positionOffset = -1;
+    private boolean scalesEmbeddings;
     private boolean tied;
     private final Set<String> keys = new HashSet<>(Set.of("num_key_value_heads", "head_dim"));
 
@@ -359,9 +390,13 @@ public enum Architecture {
       return this;
     }
 
+    Traits normKind(NormKind kind) {
+      normKind = kind;
+      return this;
+    }
+
     Traits layerNorm(String epsilonKey, double defaultEpsilon) {
-      normKind = NormKind.LAYER_NORM;
-      return epsilon(epsilonKey, defaultEpsilon);
+      return normKind(NormKind.LAYER_NORM).epsilon(epsilonKey, defaultEpsilon);
     }
 
     Traits epsilon(String key, double fallback) {
@@ -404,6 +439,11 @@ public enum Architecture {
 
     Traits learnedPositions(int offset) {
       positionOffset = offset;
+      return this;
+    }
+
+    Traits scalesEmbeddings() {
+      scalesEmbeddings = true;
       return this;
     }
 

@@ -13,6 +13,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.IntPredicate;
+import java.util.stream.IntStream;
 
 /**
  * What {@code config.json} says of the network, in the spellings of old and new transformers
@@ -26,6 +28,10 @@ import java.util.Set;
  * @param normalizesInputs whether norms stand on the way into attention and feed-forward part
  *     (pre-norm), or on the sums after them (post-norm)
  * @param finalNorm whether there is a norm after the last block
+ * @param embeddingScale what token embeddings are multiplied by
+ * @param attentionScale what scores are multiplied by
+ * @param attentionCap soft bound of the scores; 0 for none
+ * @param logitCap soft bound of the logits; 0 for none
  * @param slidingWindows for each block how many positions a token attends to; 0 for all
  * @param biases the linear layers that have one
  * @param tiedEmbeddings whether the token embedding is also the language-model head
@@ -50,6 +56,10 @@ public record ModelConfig(
     boolean finalNorm,
     Activation activation,
     PositionEncoding positions,
+    float embeddingScale,
+    float attentionScale,
+    float attentionCap,
+    float logitCap,
     List<Integer> slidingWindows,
     Set<LinearRole> biases,
     boolean tiedEmbeddings,
@@ -198,6 +208,9 @@ public record ModelConfig(
       }
       Architecture architecture = architecture();
       refuseWhatIsNotSupported();
+      if (flag(architecture, "use_bidirectional_attention", false)) {
+        throw refuse("use_bidirectional_attention is not supported");
+      }
       int hidden = positive("hidden_size");
       int heads = positive("num_attention_heads");
       int keyValueHeads = keyValueHeads(architecture, heads);
@@ -236,6 +249,10 @@ public record ModelConfig(
           architecture.positionOffset() < 0
               ? new PositionEncoding.Rotary(rotary(headDim))
               : new PositionEncoding.Learned(architecture.positionOffset()),
+          architecture.scalesEmbeddings() ? (float) Math.sqrt(hidden) : 1f,
+          (float) (1 / Math.sqrt(queryScalar(architecture, headDim))),
+          cap(architecture, "attn_logit_softcapping", 50),
+          cap(architecture, "final_logit_softcapping", 30),
           slidingWindows(architecture, blocks),
           biases(architecture),
           patches.isEmpty() && flag("tie_word_embeddings", architecture.tiesByDefault()),
@@ -349,6 +366,30 @@ public record ModelConfig(
       return headDim;
     }
 
+    /** What scores are divided by the square root of. */
+    private double queryScalar(Architecture architecture, int headDim) {
+      if (!architecture.reads("query_pre_attn_scalar")) {
+        return headDim;
+      }
+      double scalar = number(json, "query_pre_attn_scalar", 256);
+      if (!(scalar > 0) || Double.isInfinite(scalar)) {
+        throw refuse("query_pre_attn_scalar is " + scalar);
+      }
+      return scalar;
+    }
+
+    /** Where the key is there but null, there is none. */
+    private float cap(Architecture architecture, String key, double fallback) {
+      if (!architecture.reads(key) || json.path(key).isNull()) {
+        return 0;
+      }
+      double cap = number(json, key, fallback);
+      if (!(cap > 0) || Double.isInfinite(cap)) {
+        throw refuse(key + " is " + cap);
+      }
+      return (float) cap;
+    }
+
     private Activation activation(Architecture architecture) {
       String key = architecture.activationKey();
       if (!present(key)) {
@@ -422,8 +463,26 @@ public record ModelConfig(
           yield Collections.nCopies(blocks, 0);
         }
         case IN_EVERY_BLOCK -> Collections.nCopies(blocks, windowOfAllBlocks(architecture));
-        case IN_UPPER_BLOCKS -> windowsOfUpperBlocks(architecture, blocks);
+        case IN_UPPER_BLOCKS -> {
+          boolean asked = flag("use_sliding_window", false);
+          int window = asked ? windowOrNone(architecture) : 0;
+          int full = wholeNumber("max_window_layers", DEFAULT_MAX_WINDOW_LAYERS);
+          yield windowsByLayerType(blocks, window, block -> block >= full);
+        }
+        case IN_EVERY_OTHER_BLOCK -> {
+          int window = windowOrNone(architecture);
+          if (window == 0) {
+            throw refuse("sliding_window is null, and every other block needs one");
+          }
+          yield windowsByLayerType(blocks, window, block -> block % 2 == 0);
+        }
       };
+    }
+
+    private int windowOrNone(Architecture architecture) {
+      return json.path("sliding_window").isNull()
+          ? 0
+          : positive("sliding_window", architecture.defaultSlidingWindow());
     }
 
     /** The class knows no use_sliding_window: transformers goes by sliding_window alone. */
@@ -442,15 +501,16 @@ public record ModelConfig(
       return positive("sliding_window", architecture.defaultSlidingWindow());
     }
 
-    private List<Integer> windowsOfUpperBlocks(Architecture architecture, int blocks) {
-      boolean windows = flag("use_sliding_window", false) && !json.path("sliding_window").isNull();
-      int window = windows ? positive("sliding_window", architecture.defaultSlidingWindow()) : 0;
+    /**
+     * @param window where there is one; 0 if there is none anywhere
+     * @param fallback the blocks with a window where there are no layer_types
+     */
+    private List<Integer> windowsByLayerType(int blocks, int window, IntPredicate fallback) {
       JsonNode types = json.path("layer_types");
       if (types.isMissingNode() || types.isNull()) {
-        int full = Math.min(blocks, wholeNumber("max_window_layers", DEFAULT_MAX_WINDOW_LAYERS));
-        List<Integer> all = new ArrayList<>(Collections.nCopies(full, 0));
-        all.addAll(Collections.nCopies(blocks - full, window));
-        return List.copyOf(all);
+        return IntStream.range(0, blocks)
+            .mapToObj(block -> fallback.test(block) ? window : 0)
+            .toList();
       }
       if (!types.isArray() || types.size() != blocks) {
         throw refuse(

@@ -21,16 +21,16 @@ class AttentionTest {
   @Test
   void attendsToEverythingBefore() {
     for (int tokens : new int[] {1, 7, 8, 31, 127, 128, 129, 207, 256, 257}) {
-      check(new Attention(2, 2, 14, true, 0), tokens, 1);
+      check(attention(2, 2, 14, true, 0), tokens, 1);
     }
-    check(new Attention(1, 1, 64, true, 0), 700, 1);
+    check(attention(1, 1, 64, true, 0), 700, 1);
   }
 
   @Test
   void sharesKeysAndValuesAmongGroupsOfHeads() {
     for (int keyValueHeads : new int[] {1, 2, 4, 8}) {
-      check(new Attention(8, keyValueHeads, 6, true, 0), 31, 1);
-      check(new Attention(8, keyValueHeads, 6, true, 5), 131, 1);
+      check(attention(8, keyValueHeads, 6, true, 0), 31, 1);
+      check(attention(8, keyValueHeads, 6, true, 5), 131, 1);
     }
   }
 
@@ -38,7 +38,7 @@ class AttentionTest {
   void seesAWindowOnly() {
     for (int tokens : new int[] {1, 8, 128, 129, 300}) {
       for (int window : new int[] {1, 2, 7, 127, 128, 129, 200, 299, 300, 1000}) {
-        check(new Attention(2, 1, 8, true, window), tokens, 1);
+        check(attention(2, 1, 8, true, window), tokens, 1);
       }
     }
   }
@@ -46,17 +46,31 @@ class AttentionTest {
   @Test
   void attendsToEverythingWhereItIsNotCausal() {
     for (int tokens : new int[] {1, 7, 127, 128, 129, 257}) {
-      check(new Attention(2, 2, 14, false, 0), tokens, 1);
+      check(attention(2, 2, 14, false, 0), tokens, 1);
     }
-    check(new Attention(8, 2, 6, false, 0), 131, 1);
+    check(attention(8, 2, 6, false, 0), 131, 1);
   }
 
   @Test
   void standsExtremeScores() {
     for (float scale : new float[] {1e-20f, 100f, 1e6f, 1e15f}) {
-      check(new Attention(2, 2, 8, true, 0), 31, scale);
-      check(new Attention(2, 2, 8, true, 3), 131, scale);
+      check(attention(2, 2, 8, true, 0), 31, scale);
+      check(attention(2, 2, 8, true, 3), 131, scale);
     }
+  }
+
+  @Test
+  void scalesAndBoundsScoresAsItIsTold() {
+    check(new Attention(2, 1, 8, true, 0, 0.11f, 0f), 31, 1);
+    check(new Attention(2, 1, 8, true, 5, 0.11f, 3f), 131, 1);
+    check(new Attention(2, 2, 8, true, 0, 0.35f, 50f), 31, 100);
+    check(new Attention(2, 2, 8, false, 0, 0.35f, 2f), 31, 1e-20f);
+  }
+
+  private static Attention attention(
+      int heads, int keyValueHeads, int headDim, boolean isCausal, int window) {
+    float scale = (float) (1 / Math.sqrt(headDim));
+    return new Attention(heads, keyValueHeads, headDim, isCausal, window, scale, 0f);
   }
 
   /** Against a softmax in double precision over the scores in float32. */
@@ -96,7 +110,10 @@ class AttentionTest {
                   (double) queries[(t * heads + head) * d + j]
                       * keys[(s * keyValueHeads + group) * d + j];
             }
-            weights[s] = (float) (dot * (float) (1 / Math.sqrt(d)));
+            weights[s] = (float) (dot * attention.scale());
+            if (attention.cap() > 0) {
+              weights[s] = attention.cap() * Math.tanh(weights[s] / attention.cap());
+            }
             max = Math.max(max, weights[s]);
           }
           double sum = 0;
@@ -141,7 +158,7 @@ class AttentionTest {
   void takesNoNoticeOfLaterTokens() {
     int tokens = 140;
     for (int window : new int[] {0, 9}) {
-      Attention attention = new Attention(2, 1, 8, true, window);
+      Attention attention = attention(2, 1, 8, true, window);
       try (Matrix q = RandomMatrix.of(1, tokens, 16);
           Matrix k = RandomMatrix.of(2, tokens, 8);
           Matrix v = RandomMatrix.of(3, tokens, 8);
@@ -162,7 +179,7 @@ class AttentionTest {
 
   @Test
   void worksWithScratchOfALongerSequence() {
-    Attention attention = new Attention(4, 2, 8, true, 0);
+    Attention attention = attention(4, 2, 8, true, 0);
     try (Matrix q = RandomMatrix.of(1, 31, 32);
         Matrix k = RandomMatrix.of(2, 31, 16);
         Matrix v = RandomMatrix.of(3, 31, 16);
@@ -179,7 +196,7 @@ class AttentionTest {
 
   @Test
   void givesTheSameBitsWithOneThreadAndWithTwo() {
-    Attention attention = new Attention(4, 2, 64, true, 0);
+    Attention attention = attention(4, 2, 64, true, 0);
     try (Matrix q = RandomMatrix.of(1, 600, 256);
         Matrix k = RandomMatrix.of(2, 600, 128);
         Matrix v = RandomMatrix.of(3, 600, 128);

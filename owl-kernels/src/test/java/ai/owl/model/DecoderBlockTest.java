@@ -157,6 +157,16 @@ class DecoderBlockTest {
   }
 
   @Test
+  void normalizesOnBothSidesAndBoundsScoresAsGemma2() throws IOException {
+    sample.gemma2();
+    checkAgainstTheEquations(31); // the second block, which has no window
+    sample.config.putArray("layer_types").add("full_attention").add("sliding_attention");
+    checkAgainstTheEquations(31);
+    sample.config.putNull("attn_logit_softcapping");
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
   void looksToBothSidesInAVisionTransformer() throws IOException {
     sample = SampleModel.vit();
     checkAgainstTheEquations(9);
@@ -367,6 +377,7 @@ class DecoderBlockTest {
     }
 
     private double[][] advanceLlama(double[][] h) {
+      boolean isGemma = config.architecture() == Architecture.GEMMA2;
       double[][] n = rootMeanSquare(h, "input_layernorm");
       inputs.put(LinearInput.ATTENTION, n);
       double[][] q = linear(n, "self_attn.q_proj");
@@ -377,8 +388,11 @@ class DecoderBlockTest {
       }
       double[][] attended = attention(rotated(q), rotated(k), linear(n, "self_attn.v_proj"));
       inputs.put(LinearInput.ATTENTION_OUTPUT, attended);
-      double[][] middle = sum(h, linear(attended, "self_attn.o_proj"));
-      double[][] m = rootMeanSquare(middle, "post_attention_layernorm");
+      double[][] o = linear(attended, "self_attn.o_proj");
+      double[][] middle = sum(h, isGemma ? rootMeanSquare(o, "post_attention_layernorm") : o);
+      double[][] m =
+          rootMeanSquare(
+              middle, isGemma ? "pre_feedforward_layernorm" : "post_attention_layernorm");
       inputs.put(LinearInput.MLP, m);
       double[][] gate = linear(m, "mlp.gate_proj");
       double[][] up = linear(m, "mlp.up_proj");
@@ -388,7 +402,8 @@ class DecoderBlockTest {
         }
       }
       inputs.put(LinearInput.MLP_OUTPUT, gate);
-      return sum(middle, linear(gate, "mlp.down_proj"));
+      double[][] down = linear(gate, "mlp.down_proj");
+      return sum(middle, isGemma ? rootMeanSquare(down, "post_feedforward_layernorm") : down);
     }
 
     private double[][] advanceOpt(double[][] h) {
@@ -469,6 +484,7 @@ class DecoderBlockTest {
 
     private double[][] rootMeanSquare(double[][] x, String name) {
       float[] gain = values(name + ".weight");
+      int one = config.architecture() == Architecture.GEMMA2 ? 1 : 0;
       double[][] y = new double[x.length][x[0].length];
       for (int t = 0; t < x.length; t++) {
         for (int first = 0; first < x[t].length; first += gain.length) {
@@ -477,7 +493,8 @@ class DecoderBlockTest {
             squares += x[t][first + j] * x[t][first + j];
           }
           for (int j = 0; j < gain.length; j++) {
-            y[t][first + j] = x[t][first + j] / Math.sqrt(squares / gain.length + 1e-6) * gain[j];
+            y[t][first + j] =
+                x[t][first + j] / Math.sqrt(squares / gain.length + 1e-6) * (one + gain[j]);
           }
         }
       }
@@ -560,7 +577,7 @@ class DecoderBlockTest {
             for (int j = 0; j < d; j++) {
               dot += q[t][head * d + j] * k[s][head / shared * d + j];
             }
-            e[s] = Math.exp(dot / Math.sqrt(d));
+            e[s] = Math.exp(score(dot, d));
             total += e[s];
           }
           for (int s = from; s < end; s++) {
@@ -571,6 +588,16 @@ class DecoderBlockTest {
         }
       }
       return out;
+    }
+
+    private double score(double dot, int d) {
+      if (config.architecture() != Architecture.GEMMA2) {
+        return dot / Math.sqrt(d);
+      }
+      double score = dot / Math.sqrt(7);
+      return sample.config.get("attn_logit_softcapping").isNull()
+          ? score
+          : 0.5 * Math.tanh(score / 0.5);
     }
 
     private double[][] sum(double[][] a, double[][] b) {

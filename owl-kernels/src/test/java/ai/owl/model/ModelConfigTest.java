@@ -26,6 +26,7 @@ class ModelConfigTest {
   private static final String MISTRAL = LLAMA.replace("Llama", "Mistral");
   private static final String QWEN2 = LLAMA.replace("Llama", "Qwen2");
   private static final String QWEN3 = LLAMA.replace("Llama", "Qwen3");
+  private static final String GEMMA2 = LLAMA.replace("Llama", "Gemma2");
   private static final String VIT =
       """
       {"architectures": ["ViTForImageClassification"], "hidden_size": 768,
@@ -282,6 +283,80 @@ class ModelConfigTest {
       })
   void refusesAPhi3ByName(String key, String value, String why) {
     ObjectNode json = (ObjectNode) json(PHI3);
+    json.set(key, json(value));
+    assertRefused(json, why);
+  }
+
+  @Test
+  void knowsTheDefaultsOfGemma2() {
+    ModelConfig config = parse(GEMMA2, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.GEMMA2);
+    assertThat(config.keyValueHeads()).isEqualTo(4);
+    assertThat(config.headDim()).isEqualTo(256);
+    assertThat(config.maxPositions()).isEqualTo(8192);
+    assertThat(config.norm()).isEqualTo(NormKind.RMS_NORM_AROUND_ONE);
+    assertThat(config.activation()).isEqualTo(Activation.GELU_TANH);
+    assertThat(config.norms())
+        .containsOnlyKeys(
+            NormRole.ATTENTION_INPUT,
+            NormRole.ATTENTION_OUTPUT,
+            NormRole.MLP_INPUT,
+            NormRole.MLP_OUTPUT);
+    assertThat(config.embeddingScale()).isEqualTo(64);
+    assertThat(config.attentionScale()).isEqualTo(1 / 16f);
+    assertThat(config.attentionCap()).isEqualTo(50);
+    assertThat(config.logitCap()).isEqualTo(30);
+    assertThat(config.slidingWindow(0)).isEqualTo(4096);
+    assertThat(config.slidingWindow(1)).isZero();
+    assertThat(config.slidingWindow(30)).isEqualTo(4096);
+    assertThat(config.tiedEmbeddings()).isTrue();
+    ModelConfig llama = parse(LLAMA, "{}");
+    assertThat(llama.embeddingScale()).isEqualTo(1);
+    assertThat(llama.attentionScale()).isEqualTo((float) (1 / Math.sqrt(128)));
+    assertThat(llama.attentionCap()).isZero();
+    assertThat(llama.logitCap()).isZero();
+  }
+
+  @Test
+  void readsTheKeysOfGemma2() {
+    ModelConfig config =
+        parse(
+            GEMMA2,
+            """
+            {"query_pre_attn_scalar": 144, "attn_logit_softcapping": null,
+             "final_logit_softcapping": 20.0, "hidden_activation": "relu", "hidden_act": "silu",
+             "num_hidden_layers": 3, "sliding_window": 7, "attention_bias": true,
+             "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
+            """);
+    assertThat(config.attentionScale()).isEqualTo(1 / 12f);
+    assertThat(config.attentionCap()).isZero();
+    assertThat(config.logitCap()).isEqualTo(20);
+    assertThat(config.activation()).isEqualTo(Activation.RELU);
+    assertThat(config.slidingWindows()).containsExactly(0, 7, 7);
+    assertThat(config.biases()).hasSize(4);
+    // What only Gemma 2 reads changes no other model.
+    assertThat(
+            parse(
+                LLAMA,
+                "{\"query_pre_attn_scalar\": 1, \"attn_logit_softcapping\": 1,"
+                    + " \"final_logit_softcapping\": 1, \"use_bidirectional_attention\": true}"))
+        .isEqualTo(parse(LLAMA, "{}"));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "query_pre_attn_scalar | 0 | query_pre_attn_scalar is 0.0",
+        "attn_logit_softcapping | -1 | attn_logit_softcapping is -1.0",
+        "final_logit_softcapping | \"30\" | final_logit_softcapping is \"30\", not a number",
+        "use_bidirectional_attention | true | use_bidirectional_attention is not supported",
+        "sliding_window | null | sliding_window is null, and every other block needs one",
+        "sliding_window | 0 | sliding_window is 0, not a positive whole number",
+        "layer_types | [\"full_attention\"] | layer_types has 1 entries, num_hidden_layers is 32",
+      })
+  void refusesAGemma2ByName(String key, String value, String why) {
+    ObjectNode json = (ObjectNode) json(GEMMA2);
     json.set(key, json(value));
     assertRefused(json, why);
   }

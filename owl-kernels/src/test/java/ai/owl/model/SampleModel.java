@@ -150,6 +150,19 @@ public final class SampleModel {
     return this;
   }
 
+  /** Makes a LLaMA a Gemma 2, with norms on both sides. */
+  public SampleModel gemma2() {
+    config.putArray("architectures").add("Gemma2ForCausalLM");
+    config.put("model_type", "gemma2").put("head_dim", 4).put("sliding_window", 5);
+    config.put("query_pre_attn_scalar", 7).put("attn_logit_softcapping", 0.5);
+    config.put("final_logit_softcapping", 1.5);
+    for (int block = 0; block < config.get("num_hidden_layers").intValue(); block++) {
+      add("model.layers." + block + ".pre_feedforward_layernorm.weight", 16);
+      add("model.layers." + block + ".post_feedforward_layernorm.weight", 16);
+    }
+    return this;
+  }
+
   /** Makes a LLaMA the same network under Phi-3's names, which join layers that read the same. */
   public void fuse() {
     config.putArray("architectures").add("Phi3ForCausalLM");
