@@ -27,12 +27,15 @@ class PackageDirectionTest {
           tensor         :
           kernel         : tensor
           checkpoint     : tensor
+          image          : checkpoint
           model          : tensor kernel checkpoint
-          calibration    : tensor kernel checkpoint model
+          calibration    : tensor kernel checkpoint model image
           pruning        : tensor kernel checkpoint model calibration
           allocation     : tensor kernel checkpoint model calibration pruning
-          evaluation     : tensor kernel checkpoint model calibration.TokenSequences
-          pipeline       : tensor kernel checkpoint model calibration pruning allocation evaluation
+          evaluation     : tensor kernel checkpoint model image calibration.TokenSequences \
+                           calibration.ImageSamples
+          pipeline       : tensor kernel checkpoint model image calibration pruning allocation \
+                           evaluation
 
           spark.storage  : checkpoint
           spark.report   : pipeline pruning allocation evaluation spark.storage.ParquetTable

@@ -1,6 +1,10 @@
 package ai.owl.calibration;
 
-import java.io.Serializable;
+import ai.owl.checkpoint.TensorReader;
+import ai.owl.model.ModelLayout;
+import ai.owl.model.TokenEmbedding;
+import ai.owl.tensor.Matrix;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.security.MessageDigest;
@@ -14,7 +18,7 @@ import java.util.List;
  * model. Sequences may differ in length; none is empty, there is at least one, and no id is
  * negative. Immutable.
  */
-public final class TokenSequences implements Serializable {
+public final class TokenSequences implements Samples {
   private static final long serialVersionUID = 1L;
 
   private final int[][] sequences;
@@ -53,6 +57,7 @@ public final class TokenSequences implements Serializable {
   }
 
   /** Number of sequences. */
+  @Override
   public int count() {
     return sequences.length;
   }
@@ -83,8 +88,9 @@ public final class TokenSequences implements Serializable {
 
   /**
    * Names these sequences: the SHA-256, in hexadecimal, of each one's length and ids as 32-bit
-   * little-endian numbers. Part of a run's fingerprint.
+   * little-endian numbers.
    */
+  @Override
   public String digest() {
     MessageDigest sha256;
     try {
@@ -122,6 +128,12 @@ public final class TokenSequences implements Serializable {
         }
       }
     }
+  }
+
+  @Override
+  public List<Matrix> embed(ModelLayout model, int first, int end, TensorReader reader)
+      throws IOException {
+    return TokenEmbedding.embed(model, Arrays.asList(sequences).subList(first, end), reader);
   }
 
   private static String at(int sequence, int position) {

@@ -46,6 +46,7 @@ public final class TextGenerator implements AutoCloseable {
     TextGenerator generator =
         new TextGenerator(ModelLayout.of(checkpoint), ends(checkpoint.config()), storage);
     try {
+      generator.model.config().requirePositions(1, "");
       for (BlockLayout block : generator.model.blocks()) {
         generator.blocks.add(DecoderBlock.load(generator.model.config(), block, generator.reader));
       }

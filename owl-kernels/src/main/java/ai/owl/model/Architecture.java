@@ -100,7 +100,57 @@ public enum Architecture {
               entry(DOWN_PROJ, "mlp.down_proj"))
           .epsilon("rms_norm_eps", 1e-5)
           .window(SlidingWindows.IN_EVERY_BLOCK, 0)
-          .maxPositions(4096));
+          .maxPositions(4096)),
+
+  /**
+   * Gemma 2 (arXiv 2408.00118): norms on both sides, bounded scores, every other block a window.
+   */
+  GEMMA2(
+      new Traits("Gemma2ForCausalLM", "gemma2")
+          .norm(NormRole.ATTENTION_OUTPUT, "post_attention_layernorm")
+          .norm(NormRole.MLP_INPUT, "pre_feedforward_layernorm")
+          .norm(NormRole.MLP_OUTPUT, "post_feedforward_layernorm")
+          .normKind(NormKind.RMS_NORM_AROUND_ONE)
+          .activation("hidden_activation", Activation.GELU_TANH)
+          .biasIf("attention_bias", false, Q_PROJ, K_PROJ, V_PROJ, O_PROJ)
+          .keyValueHeads(4)
+          .headDim(256)
+          .window(SlidingWindows.IN_EVERY_OTHER_BLOCK, 4096)
+          .maxPositions(8192)
+          .reads(
+              "query_pre_attn_scalar",
+              "attn_logit_softcapping",
+              "final_logit_softcapping",
+              "use_bidirectional_attention")
+          .scalesEmbeddings()
+          .tied()),
+
+  /** The vision transformer (arXiv 2010.11929), as a classifier of images. */
+  VIT(
+      new Traits("ViTForImageClassification", "vit")
+          .withoutParts("vit.encoder.layer.")
+          .part(ModelPart.PATCH_PROJECTION, "vit.embeddings.patch_embeddings.projection.weight")
+          .part(ModelPart.PATCH_BIAS, "vit.embeddings.patch_embeddings.projection.bias")
+          .part(ModelPart.CLASS_TOKEN, "vit.embeddings.cls_token")
+          .part(ModelPart.POSITION_EMBEDDING, "vit.embeddings.position_embeddings")
+          .finalNorm("vit.layernorm")
+          .part(ModelPart.HEAD, "classifier.weight")
+          .part(ModelPart.HEAD_BIAS, "classifier.bias")
+          .norms("layernorm_before", "layernorm_after")
+          .linears(
+              entry(Q_PROJ, "attention.attention.query"),
+              entry(K_PROJ, "attention.attention.key"),
+              entry(V_PROJ, "attention.attention.value"),
+              entry(O_PROJ, "attention.output.dense"),
+              entry(UP_PROJ, "intermediate.dense"),
+              entry(DOWN_PROJ, "output.dense"))
+          .biasIf("qkv_bias", true, Q_PROJ, K_PROJ, V_PROJ)
+          .bias(O_PROJ, UP_PROJ, DOWN_PROJ)
+          .layerNorm("layer_norm_eps", 1e-12)
+          .activation("hidden_act", Activation.GELU)
+          .learnedPositions(0)
+          .doesNotRead("num_key_value_heads", "head_dim")
+          .reads("patch_size"));
 
   /** Which blocks see a window of the past only. */
   enum SlidingWindows {
@@ -112,7 +162,9 @@ public enum Architecture {
      * If {@code use_sliding_window}: those that {@code layer_types} says, or else those from {@code
      * max_window_layers} on.
      */
-    IN_UPPER_BLOCKS
+    IN_UPPER_BLOCKS,
+    /** Those that {@code layer_types} says, or else the first, the third, and so on. */
+    IN_EVERY_OTHER_BLOCK
   }
 
   /**
@@ -225,6 +277,11 @@ public enum Architecture {
     return traits.positionOffset;
   }
 
+  /** Whether token embeddings are multiplied by the square root of their width. */
+  boolean scalesEmbeddings() {
+    return traits.scalesEmbeddings;
+  }
+
   /** {@code tie_word_embeddings} where config.json is silent. */
   boolean tiesByDefault() {
     return traits.tied;
@@ -261,6 +318,7 @@ public enum Architecture {
     private int slidingWindow;
     private int maxPositions = 2048;
     private int positionOffset = -1;
+    private boolean scalesEmbeddings;
     private boolean tied;
     private final Set<String> keys = new HashSet<>(Set.of("num_key_value_heads", "head_dim"));
 
@@ -278,6 +336,12 @@ public enum Architecture {
           entry(GATE_PROJ, "mlp.gate_proj"),
           entry(UP_PROJ, "mlp.up_proj"),
           entry(DOWN_PROJ, "mlp.down_proj"));
+    }
+
+    Traits withoutParts(String blocks) {
+      this.blocks = blocks;
+      parts.clear();
+      return this;
     }
 
     Traits base(String prefix) {
@@ -326,9 +390,13 @@ public enum Architecture {
       return this;
     }
 
+    Traits normKind(NormKind kind) {
+      normKind = kind;
+      return this;
+    }
+
     Traits layerNorm(String epsilonKey, double defaultEpsilon) {
-      normKind = NormKind.LAYER_NORM;
-      return epsilon(epsilonKey, defaultEpsilon);
+      return normKind(NormKind.LAYER_NORM).epsilon(epsilonKey, defaultEpsilon);
     }
 
     Traits epsilon(String key, double fallback) {
@@ -371,6 +439,11 @@ public enum Architecture {
 
     Traits learnedPositions(int offset) {
       positionOffset = offset;
+      return this;
+    }
+
+    Traits scalesEmbeddings() {
+      scalesEmbeddings = true;
       return this;
     }
 

@@ -1,8 +1,8 @@
 package ai.owl.model;
 
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.kernel.Attention;
 import ai.owl.kernel.Blas;
-import ai.owl.kernel.CausalAttention;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.EnumMap;
@@ -17,8 +17,10 @@ import java.util.Map;
  * </pre>
  *
  * <p>Where they stand on the sums, {@code n = h}, and h is replaced by {@code norm(h)} after each
- * of the two. An architecture may do without the rotation, the norms of queries and keys, and the
- * gate: then the second line is {@code h + down_proj(f(up_proj(n)))}.
+ * of the two; there may be norms of what o_proj and down_proj give, too. An architecture may do
+ * without the rotation, the norms of queries and keys, and the gate: then the second line is {@code
+ * h + down_proj(f(up_proj(n)))}. The encoder blocks of a vision transformer are the same, with
+ * attention to both sides.
  *
  * <p>Any number of threads may run sequences through it at once, each with its own {@link
  * ForwardBuffers}; pruning it, which changes its weights, needs it alone.
@@ -87,11 +89,9 @@ public final class DecoderBlock implements AutoCloseable {
   public void advance(Matrix hidden, ForwardBuffers buffers, ActivationObserver observer) {
     ForwardBuffers.Views at = buffers.of((int) hidden.rows());
     attend(hidden, at, observer);
-    linear(LinearRole.O_PROJ, at.attended(), 1f, hidden);
-    normalize(NormRole.ATTENTION_SUM, hidden);
+    addAttention(hidden, at);
     activate(hidden, at, observer);
-    linear(LinearRole.DOWN_PROJ, at.activated(), 1f, hidden);
-    normalize(NormRole.MLP_SUM, hidden);
+    addMlp(hidden, at);
   }
 
   /**
@@ -102,8 +102,7 @@ public final class DecoderBlock implements AutoCloseable {
     ForwardBuffers.Views at = buffers.of((int) hidden.rows());
     attend(hidden, at, observer);
     at.residual().set(hidden);
-    linear(LinearRole.O_PROJ, at.attended(), 1f, at.residual());
-    normalize(NormRole.ATTENTION_SUM, at.residual());
+    addAttention(at.residual(), at);
     activate(at.residual(), at, observer);
   }
 
@@ -120,19 +119,20 @@ public final class DecoderBlock implements AutoCloseable {
     cache.rotate(at.k(), past);
     cache.append(at.k(), at.v());
     attention().apply(at.q(), cache.keys(), cache.values(), past, cache.scores(), at.attended());
-    linear(LinearRole.O_PROJ, at.attended(), 1f, hidden);
-    normalize(NormRole.ATTENTION_SUM, hidden);
+    addAttention(hidden, at);
     activate(hidden, at, ActivationObserver.NONE);
-    linear(LinearRole.DOWN_PROJ, at.activated(), 1f, hidden);
-    normalize(NormRole.MLP_SUM, hidden);
+    addMlp(hidden, at);
   }
 
-  private CausalAttention attention() {
-    return new CausalAttention(
+  private Attention attention() {
+    return new Attention(
         config.heads(),
         config.keyValueHeads(),
         config.headDim(),
-        config.slidingWindow(layout.index()));
+        config.isCausal(),
+        config.slidingWindow(layout.index()),
+        config.attentionScale(),
+        config.attentionCap());
   }
 
   /** Everything up to o_proj's input. */
@@ -168,6 +168,38 @@ public final class DecoderBlock implements AutoCloseable {
       config.activation().apply(at.activated());
     }
     observer.observe(LinearInput.MLP_OUTPUT, at.activated());
+  }
+
+  private void addAttention(Matrix hidden, ForwardBuffers.Views at) {
+    add(LinearRole.O_PROJ, at.attended(), NormRole.ATTENTION_OUTPUT, hidden, at);
+    normalize(NormRole.ATTENTION_SUM, hidden);
+  }
+
+  private void addMlp(Matrix hidden, ForwardBuffers.Views at) {
+    add(LinearRole.DOWN_PROJ, at.activated(), NormRole.MLP_OUTPUT, hidden, at);
+    normalize(NormRole.MLP_SUM, hidden);
+  }
+
+  /** Adds what a layer makes of x to the hidden states, through the norm, where there is one. */
+  private void add(
+      LinearRole role, Matrix x, NormRole output, Matrix hidden, ForwardBuffers.Views at) {
+    Norm norm = norms.get(output);
+    if (norm == null) {
+      linear(role, x, 1f, hidden);
+      return;
+    }
+    linear(role, x, 0f, at.normed());
+    norm.apply(at.normed(), at.normed());
+    float[] row = new float[hidden.cols()];
+    float[] sum = new float[hidden.cols()];
+    for (long t = 0; t < hidden.rows(); t++) {
+      at.normed().row(t, row);
+      hidden.row(t, sum);
+      for (int j = 0; j < row.length; j++) {
+        sum[j] += row[j];
+      }
+      hidden.setRow(t, sum);
+    }
   }
 
   /** The hidden states as they enter linear layers: through the norm, where there is one here. */

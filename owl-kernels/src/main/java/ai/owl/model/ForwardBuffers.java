@@ -1,6 +1,6 @@
 package ai.owl.model;
 
-import ai.owl.kernel.CausalAttention;
+import ai.owl.kernel.Attention;
 import ai.owl.kernel.RotaryEmbedding;
 import ai.owl.tensor.Matrix;
 import java.util.ArrayList;
@@ -53,7 +53,7 @@ public final class ForwardBuffers implements AutoCloseable {
       attended = make(tokens, width);
       activated = make(tokens, config.intermediateSize());
       up = make(config.isGated() ? tokens : 0, config.intermediateSize());
-      scores = owned(CausalAttention.scores(tokens));
+      scores = owned(Attention.scores(tokens));
       rotations = config.rotary().map(rotary -> rotary.table(tokens));
       capacity = tokens;
     }

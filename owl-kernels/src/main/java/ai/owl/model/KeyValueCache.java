@@ -1,6 +1,6 @@
 package ai.owl.model;
 
-import ai.owl.kernel.CausalAttention;
+import ai.owl.kernel.Attention;
 import ai.owl.kernel.RotaryEmbedding;
 import ai.owl.tensor.Matrix;
 import java.util.Optional;
@@ -23,7 +23,7 @@ public final class KeyValueCache implements AutoCloseable {
     int width = config.keyValueHeads() * config.headDim();
     this.keys = new Matrix(positions, width);
     this.values = new Matrix(positions, width);
-    this.scores = CausalAttention.scores(positions);
+    this.scores = Attention.scores(positions);
     this.rotations = config.rotary().map(rotary -> rotary.table(positions));
   }
 

@@ -3,6 +3,7 @@ package ai.owl.model;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.kernel.Blas;
+import ai.owl.kernel.SoftCap;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -13,7 +14,7 @@ import java.util.Optional;
 /**
  * What turns the states after the last block into logits: the last norm and the projection onto the
  * vocabulary, {@code logits = head · project_out · norm(h)}, without norm or project_out where the
- * model has none.
+ * model has none, and softly bounded where it bounds them.
  *
  * <p>Losses are computed from the checkpoint, slice by slice of the vocabulary with a running
  * log-sum-exp, so that neither the projection nor the logits are ever in memory as a whole.
@@ -25,8 +26,11 @@ public final class LanguageModelHead implements AutoCloseable {
   private final Optional<Norm> norm;
   private final Optional<Matrix> projectOut; // (embedding size, hidden)
   private final Matrix weights; // (vocab_size, embedding size)
+  private final float logitCap;
 
-  private LanguageModelHead(Optional<Norm> norm, Optional<Matrix> projectOut, Matrix weights) {
+  private LanguageModelHead(
+      Optional<Norm> norm, Optional<Matrix> projectOut, Matrix weights, float logitCap) {
+    this.logitCap = logitCap;
     this.norm = norm;
     this.projectOut = projectOut;
     this.weights = weights;
@@ -37,7 +41,8 @@ public final class LanguageModelHead implements AutoCloseable {
     Optional<Norm> norm = norm(model, reader);
     Optional<Matrix> projectOut = projectOut(model, reader);
     try {
-      return new LanguageModelHead(norm, projectOut, reader.readMatrix(model.head()));
+      return new LanguageModelHead(
+          norm, projectOut, reader.readMatrix(model.head()), model.config().logitCap());
     } catch (IOException | RuntimeException | Error e) {
       projectOut.ifPresent(Matrix::close);
       throw e;
@@ -119,6 +124,7 @@ public final class LanguageModelHead implements AutoCloseable {
           Blas.linear(states, weights, 0f, logits.firstRows(ids.length - 1));
           for (int t = 0; t < ids.length - 1; t++) {
             logits.row(t, row);
+            bound(row, config.logitCap());
             int next = ids[t + 1];
             if (next >= first && next < first + size) {
               target[s][t] = row[(int) (next - first)];
@@ -163,7 +169,17 @@ public final class LanguageModelHead implements AutoCloseable {
       norm.ifPresent(n -> n.apply(last, last));
       projectOut.ifPresent(projection -> Blas.linear(last, projection, 0f, narrow));
       Blas.linear(projectOut.isPresent() ? narrow : last, weights, 0f, logits);
-      return logits.toArray();
+      float[] all = logits.toArray();
+      bound(all, logitCap);
+      return all;
+    }
+  }
+
+  private static void bound(float[] logits, float cap) {
+    if (cap > 0) {
+      for (int i = 0; i < logits.length; i++) {
+        logits[i] = SoftCap.of(logits[i], cap);
+      }
     }
   }
 

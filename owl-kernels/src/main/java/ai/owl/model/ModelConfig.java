@@ -13,6 +13,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.IntPredicate;
+import java.util.stream.IntStream;
 
 /**
  * What {@code config.json} says of the network, in the spellings of old and new transformers
@@ -26,9 +28,15 @@ import java.util.Set;
  * @param normalizesInputs whether norms stand on the way into attention and feed-forward part
  *     (pre-norm), or on the sums after them (post-norm)
  * @param finalNorm whether there is a norm after the last block
+ * @param embeddingScale what token embeddings are multiplied by
+ * @param attentionScale what scores are multiplied by
+ * @param attentionCap soft bound of the scores; 0 for none
+ * @param logitCap soft bound of the logits; 0 for none
  * @param slidingWindows for each block how many positions a token attends to; 0 for all
  * @param biases the linear layers that have one
  * @param tiedEmbeddings whether the token embedding is also the language-model head
+ * @param patches how images are cut, in a model that reads images instead of token ids; else empty
+ * @param labels names of what a classifier tells apart, in the order of its outputs; else empty
  */
 public record ModelConfig(
     Architecture architecture,
@@ -48,9 +56,15 @@ public record ModelConfig(
     boolean finalNorm,
     Activation activation,
     PositionEncoding positions,
+    float embeddingScale,
+    float attentionScale,
+    float attentionCap,
+    float logitCap,
     List<Integer> slidingWindows,
     Set<LinearRole> biases,
-    boolean tiedEmbeddings)
+    boolean tiedEmbeddings,
+    List<PatchGrid> patches,
+    List<String> labels)
     implements Serializable {
 
   /**
@@ -69,13 +83,30 @@ public record ModelConfig(
     return slidingWindows.get(block);
   }
 
+  /** Whether the model reads images; else it reads token ids. */
+  public boolean readsImages() {
+    return !patches.isEmpty();
+  }
+
+  /** Whether a token sees nothing that comes after it. */
+  public boolean isCausal() {
+    return !readsImages();
+  }
+
   /**
-   * Refuses sequences that reach beyond a table of learned positions. Rotary positions have no end.
+   * Refuses token ids where a model reads images, and sequences that reach beyond a table of
+   * learned positions. Rotary positions have no end.
    *
    * @param tokens length of a sequence
    * @param shorten what its maker can do about it
    */
   public void requirePositions(long tokens, String shorten) {
+    if (readsImages()) {
+      throw new IllegalArgumentException(
+          "Cannot run token ids through "
+              + architecture.className()
+              + ": it reads images; give it a folder of images");
+    }
     if (positions instanceof PositionEncoding.Learned && tokens > maxPositions) {
       throw new IllegalArgumentException(
           "Cannot run a sequence of "
@@ -141,11 +172,24 @@ public record ModelConfig(
   long[] shape(ModelPart part) {
     boolean projects = embeddingSize != hiddenSize;
     return switch (part) {
-      case TOKEN_EMBEDDING, HEAD -> new long[] {vocabSize, embeddingSize};
+      case TOKEN_EMBEDDING -> new long[] {vocabSize, embeddingSize};
+      case HEAD ->
+          readsImages()
+              ? new long[] {labels.size(), hiddenSize}
+              : new long[] {vocabSize, embeddingSize};
+      case HEAD_BIAS -> new long[] {labels.size()};
       case POSITION_EMBEDDING ->
           positions instanceof PositionEncoding.Learned learned
-              ? new long[] {learned.offset() + maxPositions, hiddenSize}
+              ? readsImages()
+                  ? new long[] {1, maxPositions, hiddenSize}
+                  : new long[] {learned.offset() + maxPositions, hiddenSize}
               : new long[0];
+      case CLASS_TOKEN -> new long[] {1, 1, hiddenSize};
+      case PATCH_PROJECTION -> {
+        PatchGrid grid = patches.get(0);
+        yield new long[] {hiddenSize, grid.channels(), grid.patchHeight(), grid.patchWidth()};
+      }
+      case PATCH_BIAS -> new long[] {hiddenSize};
       case PROJECT_IN -> projects ? new long[] {hiddenSize, embeddingSize} : new long[0];
       case PROJECT_OUT -> projects ? new long[] {embeddingSize, hiddenSize} : new long[0];
     };
@@ -153,6 +197,7 @@ public record ModelConfig(
 
   private record Parser(JsonNode json, String source) {
     private static final int MAX_BLOCKS = 1 << 16;
+    private static final int MAX_IMAGE_VALUES = 1 << 28;
     private static final int DEFAULT_MAX_WINDOW_LAYERS = 28;
     private static final String FULL = "full_attention";
     private static final String SLIDING = "sliding_attention";
@@ -163,6 +208,9 @@ public record ModelConfig(
       }
       Architecture architecture = architecture();
       refuseWhatIsNotSupported();
+      if (flag(architecture, "use_bidirectional_attention", false)) {
+        throw refuse("use_bidirectional_attention is not supported");
+      }
       int hidden = positive("hidden_size");
       int heads = positive("num_attention_heads");
       int keyValueHeads = keyValueHeads(architecture, heads);
@@ -175,6 +223,7 @@ public record ModelConfig(
       if (blocks > MAX_BLOCKS) {
         throw refuse("num_hidden_layers " + blocks + " is beyond any model");
       }
+      List<PatchGrid> patches = patches(architecture);
       boolean normalizesInputs = flag(architecture, "do_layer_norm_before", true);
       return new ModelConfig(
           architecture,
@@ -187,8 +236,10 @@ public record ModelConfig(
           heads,
           keyValueHeads,
           headDim,
-          positive("vocab_size"),
-          positive("max_position_embeddings", architecture.defaultMaxPositions()),
+          patches.isEmpty() ? positive("vocab_size") : 0,
+          patches.isEmpty()
+              ? positive("max_position_embeddings", architecture.defaultMaxPositions())
+              : Math.addExact(1, patches.get(0).patches()), // the class token's and the patches'
           architecture.normKind(),
           (float) epsilon,
           flag(architecture, "layer_norm_elementwise_affine", true),
@@ -198,9 +249,78 @@ public record ModelConfig(
           architecture.positionOffset() < 0
               ? new PositionEncoding.Rotary(rotary(headDim))
               : new PositionEncoding.Learned(architecture.positionOffset()),
+          architecture.scalesEmbeddings() ? (float) Math.sqrt(hidden) : 1f,
+          (float) (1 / Math.sqrt(queryScalar(architecture, headDim))),
+          cap(architecture, "attn_logit_softcapping", 50),
+          cap(architecture, "final_logit_softcapping", 30),
           slidingWindows(architecture, blocks),
           biases(architecture),
-          flag("tie_word_embeddings", architecture.tiesByDefault()));
+          patches.isEmpty() && flag("tie_word_embeddings", architecture.tiesByDefault()),
+          patches,
+          patches.isEmpty() ? List.of() : labels());
+    }
+
+    private List<PatchGrid> patches(Architecture architecture) {
+      if (!architecture.reads("patch_size")) {
+        return List.of();
+      }
+      int[] image = heightAndWidth("image_size", 224);
+      int[] patch = heightAndWidth("patch_size", 16);
+      int channels = positive("num_channels", 3);
+      if (patch[0] > image[0] || patch[1] > image[1]) {
+        throw refuse(
+            "patch_size " + json.get("patch_size") + " is larger than image_size " + image[0]);
+      }
+      if ((long) image[0] * image[1] * channels > MAX_IMAGE_VALUES) {
+        throw refuse("image_size " + json.get("image_size") + " is beyond any model");
+      }
+      return List.of(new PatchGrid(image[0], image[1], patch[0], patch[1], channels));
+    }
+
+    /** A number for both, or a list of the two. */
+    private int[] heightAndWidth(String key, int fallback) {
+      JsonNode node = json.path(key);
+      if (!node.isArray()) {
+        int size = positive(key, fallback);
+        return new int[] {size, size};
+      }
+      int[] sizes = new int[2];
+      for (int i = 0; i < 2; i++) {
+        if (node.size() != 2 || !node.get(i).canConvertToInt() || node.get(i).intValue() < 1) {
+          throw refuse(key + " is " + node + ", not a height and a width");
+        }
+        sizes[i] = node.get(i).intValue();
+      }
+      return sizes;
+    }
+
+    private List<String> labels() {
+      String problem = json.path("problem_type").asText("single_label_classification");
+      if (present("problem_type") && !problem.equals("single_label_classification")) {
+        throw refuse(
+            "problem_type "
+                + problem
+                + " is not supported; supported is single_label_classification");
+      }
+      JsonNode names = json.path("id2label");
+      List<String> labels = new ArrayList<>();
+      if (!names.isObject()) {
+        int count = positive("num_labels", 2);
+        for (int i = 0; i < count; i++) {
+          labels.add("LABEL_" + i);
+        }
+        return List.copyOf(labels);
+      }
+      for (int i = 0; i < names.size(); i++) {
+        if (!names.path(Integer.toString(i)).isTextual()) {
+          throw refuse("id2label has " + names.size() + " entries, but none for \"" + i + "\"");
+        }
+        labels.add(names.get(Integer.toString(i)).asText());
+      }
+      if (labels.isEmpty()) {
+        throw refuse("id2label has no entry");
+      }
+      return List.copyOf(labels);
     }
 
     private int keyValueHeads(Architecture architecture, int heads) {
@@ -244,6 +364,30 @@ public record ModelConfig(
             "num_attention_heads " + heads + " times head_dim " + headDim + " is beyond any model");
       }
       return headDim;
+    }
+
+    /** What scores are divided by the square root of. */
+    private double queryScalar(Architecture architecture, int headDim) {
+      if (!architecture.reads("query_pre_attn_scalar")) {
+        return headDim;
+      }
+      double scalar = number(json, "query_pre_attn_scalar", 256);
+      if (!(scalar > 0) || Double.isInfinite(scalar)) {
+        throw refuse("query_pre_attn_scalar is " + scalar);
+      }
+      return scalar;
+    }
+
+    /** Where the key is there but null, there is none. */
+    private float cap(Architecture architecture, String key, double fallback) {
+      if (!architecture.reads(key) || json.path(key).isNull()) {
+        return 0;
+      }
+      double cap = number(json, key, fallback);
+      if (!(cap > 0) || Double.isInfinite(cap)) {
+        throw refuse(key + " is " + cap);
+      }
+      return (float) cap;
     }
 
     private Activation activation(Architecture architecture) {
@@ -319,8 +463,26 @@ public record ModelConfig(
           yield Collections.nCopies(blocks, 0);
         }
         case IN_EVERY_BLOCK -> Collections.nCopies(blocks, windowOfAllBlocks(architecture));
-        case IN_UPPER_BLOCKS -> windowsOfUpperBlocks(architecture, blocks);
+        case IN_UPPER_BLOCKS -> {
+          boolean asked = flag("use_sliding_window", false);
+          int window = asked ? windowOrNone(architecture) : 0;
+          int full = wholeNumber("max_window_layers", DEFAULT_MAX_WINDOW_LAYERS);
+          yield windowsByLayerType(blocks, window, block -> block >= full);
+        }
+        case IN_EVERY_OTHER_BLOCK -> {
+          int window = windowOrNone(architecture);
+          if (window == 0) {
+            throw refuse("sliding_window is null, and every other block needs one");
+          }
+          yield windowsByLayerType(blocks, window, block -> block % 2 == 0);
+        }
       };
+    }
+
+    private int windowOrNone(Architecture architecture) {
+      return json.path("sliding_window").isNull()
+          ? 0
+          : positive("sliding_window", architecture.defaultSlidingWindow());
     }
 
     /** The class knows no use_sliding_window: transformers goes by sliding_window alone. */
@@ -339,15 +501,16 @@ public record ModelConfig(
       return positive("sliding_window", architecture.defaultSlidingWindow());
     }
 
-    private List<Integer> windowsOfUpperBlocks(Architecture architecture, int blocks) {
-      boolean windows = flag("use_sliding_window", false) && !json.path("sliding_window").isNull();
-      int window = windows ? positive("sliding_window", architecture.defaultSlidingWindow()) : 0;
+    /**
+     * @param window where there is one; 0 if there is none anywhere
+     * @param fallback the blocks with a window where there are no layer_types
+     */
+    private List<Integer> windowsByLayerType(int blocks, int window, IntPredicate fallback) {
       JsonNode types = json.path("layer_types");
       if (types.isMissingNode() || types.isNull()) {
-        int full = Math.min(blocks, wholeNumber("max_window_layers", DEFAULT_MAX_WINDOW_LAYERS));
-        List<Integer> all = new ArrayList<>(Collections.nCopies(full, 0));
-        all.addAll(Collections.nCopies(blocks - full, window));
-        return List.copyOf(all);
+        return IntStream.range(0, blocks)
+            .mapToObj(block -> fallback.test(block) ? window : 0)
+            .toList();
       }
       if (!types.isArray() || types.size() != blocks) {
         throw refuse(

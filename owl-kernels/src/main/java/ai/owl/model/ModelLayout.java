@@ -52,12 +52,12 @@ public record ModelLayout(
         .find();
   }
 
-  /** (vocab_size, embedding size). */
+  /** See {@link ModelPart#TOKEN_EMBEDDING}. */
   public TensorRef embedding() {
     return parts.get(ModelPart.TOKEN_EMBEDDING);
   }
 
-  /** (vocab_size, embedding size); the embedding itself where the two are tied. */
+  /** See {@link ModelPart#HEAD}; the embedding itself where the two are tied. */
   public TensorRef head() {
     return parts.get(ModelPart.HEAD);
   }
@@ -89,7 +89,8 @@ public record ModelLayout(
 
     private static boolean isBare(Checkpoint checkpoint, ModelConfig config) {
       String embedding = config.architecture().parts().get(ModelPart.TOKEN_EMBEDDING);
-      return !checkpoint.tensors().containsKey(embedding)
+      return embedding != null
+          && !checkpoint.tensors().containsKey(embedding)
           && checkpoint.tensors().containsKey(bare(embedding));
     }
 
@@ -146,11 +147,26 @@ public record ModelLayout(
                 boolean isTied =
                     part == ModelPart.HEAD && config.tiedEmbeddings() && !has(spelled(name));
                 if (shape.length > 0 && !isTied) {
-                  parts.put(part, require(spelled(name), shape));
+                  parts.put(part, asMatrix(part, require(spelled(name), shape)));
                 }
               });
       parts.putIfAbsent(ModelPart.HEAD, parts.get(ModelPart.TOKEN_EMBEDDING));
       return parts;
+    }
+
+    /** Vision transformers keep vectors and matrices with more dimensions than those have. */
+    private static TensorRef asMatrix(ModelPart part, TensorRef tensor) {
+      if (tensor.shape().size() < 3) {
+        return tensor;
+      }
+      long rows = tensor.shape().get(part == ModelPart.PATCH_PROJECTION ? 0 : 1);
+      return new TensorRef(
+          tensor.name(),
+          tensor.file(),
+          tensor.type(),
+          List.of(rows, tensor.elements() / rows),
+          tensor.position(),
+          tensor.bytes());
     }
 
     private String blockPrefix(int block) {

@@ -4,12 +4,20 @@ package ai.owl.model;
 public enum ModelPart {
   /** (vocab_size, embedding size): a row a token. */
   TOKEN_EMBEDDING,
-  /** (offset + max_position_embeddings, hidden_size): a row a position. */
+  /** (offset + positions, hidden_size): a row a position. */
   POSITION_EMBEDDING,
   /** (hidden_size, embedding size): widens what {@link #TOKEN_EMBEDDING} gives. */
   PROJECT_IN,
+  /** (hidden_size, num_channels · patch height · patch width): a convolution, seen as a matrix. */
+  PATCH_PROJECTION,
+  /** (hidden_size). */
+  PATCH_BIAS,
+  /** (1, hidden_size): stands before the patches, and is what the image is classified by. */
+  CLASS_TOKEN,
   /** (embedding size, hidden_size): narrows what enters {@link #HEAD}. */
   PROJECT_OUT,
-  /** (vocab_size, embedding size): the language-model head. */
-  HEAD
+  /** (vocab_size, embedding size) of a language model, (labels, hidden_size) of a classifier. */
+  HEAD,
+  /** (labels). */
+  HEAD_BIAS
 }

@@ -16,13 +16,27 @@ import java.util.Arrays;
 record Norm(NormKind kind, float epsilon, float[] gain, float[] bias) {
 
   static Norm load(ModelConfig config, NormLayer layer, TensorReader reader) throws IOException {
-    float[] gain = new float[layer.width()];
-    Arrays.fill(gain, 1f);
     return new Norm(
         config.norm(),
         config.normEpsilon(),
-        layer.gain().isEmpty() ? gain : reader.readVector(layer.gain().get(0)),
+        gain(config.norm(), layer, reader),
         layer.bias().isEmpty() ? new float[layer.width()] : reader.readVector(layer.bias().get(0)));
+  }
+
+  private static float[] gain(NormKind kind, NormLayer layer, TensorReader reader)
+      throws IOException {
+    if (layer.gain().isEmpty()) {
+      float[] ones = new float[layer.width()];
+      Arrays.fill(ones, 1f);
+      return ones;
+    }
+    float[] gain = reader.readVector(layer.gain().get(0));
+    if (kind == NormKind.RMS_NORM_AROUND_ONE) {
+      for (int j = 0; j < gain.length; j++) {
+        gain[j] += 1;
+      }
+    }
+    return gain;
   }
 
   /**
@@ -32,7 +46,7 @@ record Norm(NormKind kind, float epsilon, float[] gain, float[] bias) {
    */
   void apply(Matrix x, Matrix out) {
     switch (kind) {
-      case RMS_NORM -> RmsNorm.apply(x, gain, epsilon, out);
+      case RMS_NORM, RMS_NORM_AROUND_ONE -> RmsNorm.apply(x, gain, epsilon, out);
       case LAYER_NORM -> LayerNorm.apply(x, gain, bias, epsilon, out);
     }
   }

@@ -6,6 +6,10 @@ public enum NormRole {
   ATTENTION_INPUT,
   /** The hidden states, on their way into the feed-forward part. */
   MLP_INPUT,
+  /** What attention gives, before it is added to the hidden states. */
+  ATTENTION_OUTPUT,
+  /** What the feed-forward part gives, before it is added to the hidden states. */
+  MLP_OUTPUT,
   /** The hidden states, after what attention gave was added to them. */
   ATTENTION_SUM,
   /** The hidden states, after what the feed-forward part gave was added to them. */

@@ -12,8 +12,8 @@ import java.util.Optional;
 
 /**
  * Turns token ids into the hidden states that enter the first block: {@code h_t = project_in ·
- * embedding[id_t] + positions[offset + t]}, without the projection and the learned positions where
- * the model has none. Reads only the rows that ids and positions name.
+ * (scale · embedding[id_t]) + positions[offset + t]}, without the projection and the learned
+ * positions where the model has none. Reads only the rows that ids and positions name.
  */
 public final class TokenEmbedding {
   private TokenEmbedding() {}
@@ -121,6 +121,7 @@ public final class TokenEmbedding {
           model.embedding(),
           rows,
           (id, values) -> {
+            scale(values, model.config().embeddingScale());
             for (; next[0] < places.length && places[next[0]] >>> 32 == id; next[0]++) {
               int place = (int) places[next[0]];
               hidden.get(sequenceOf[place]).setRow(positionOf[place], values);
@@ -130,6 +131,14 @@ public final class TokenEmbedding {
     } catch (IOException | RuntimeException | Error e) {
       hidden.forEach(Matrix::close);
       throw e;
+    }
+  }
+
+  private static void scale(float[] values, float scale) {
+    if (scale != 1) {
+      for (int j = 0; j < values.length; j++) {
+        values[j] *= scale;
+      }
     }
   }
 }

@@ -131,9 +131,9 @@ public final class PruneRun {
    * is predicted.
    */
   public static void requireUsable(TokenSequences tokens, ModelLayout model, String role) {
-    tokens.requireVocabulary(model.config().vocabSize(), "the " + role + " tokens");
     int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);
     model.config().requirePositions(longest, "use a shorter --length");
+    tokens.requireVocabulary(model.config().vocabSize(), "the " + role + " tokens");
     if (role.equals("evaluation")) {
       for (int[] window : tokens.sequences()) {
         if (window.length < 2) {

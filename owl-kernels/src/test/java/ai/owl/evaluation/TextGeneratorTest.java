@@ -16,6 +16,7 @@ import ai.owl.model.TokenEmbedding;
 import ai.owl.oracle.Fixture;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -98,5 +99,13 @@ class TextGeneratorTest {
         TextGenerator.load(STORAGE, Fixture.golden("llama-f32").model())) {
       assertThat(generator.generate(PROMPT, 70, 0, 0, token -> {})).isNotEmpty();
     }
+  }
+
+  @Test
+  void refusesAModelOfImages() {
+    Path vit = Path.of(System.getProperty("owl.golden")).resolveSibling("golden-images/vit-bf16");
+    assertThatThrownBy(() -> TextGenerator.load(STORAGE, vit.resolve("model").toString()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("Cannot run token ids through ViTForImageClassification");
   }
 }

@@ -156,6 +156,22 @@ class DecoderBlockTest {
     checkAgainstTheEquations(31);
   }
 
+  @Test
+  void normalizesOnBothSidesAndBoundsScoresAsGemma2() throws IOException {
+    sample.gemma2();
+    checkAgainstTheEquations(31); // the second block, which has no window
+    sample.config.putArray("layer_types").add("full_attention").add("sliding_attention");
+    checkAgainstTheEquations(31);
+    sample.config.putNull("attn_logit_softcapping");
+    checkAgainstTheEquations(31);
+  }
+
+  @Test
+  void looksToBothSidesInAVisionTransformer() throws IOException {
+    sample = SampleModel.vit();
+    checkAgainstTheEquations(9);
+  }
+
   /** The second block on random hidden states, in double precision. */
   private void checkAgainstTheEquations(int tokens) throws IOException {
     ModelLayout model = sample.layout(storage);
@@ -353,10 +369,15 @@ class DecoderBlockTest {
     }
 
     double[][] advance(double[][] h) {
-      return config.architecture() == Architecture.OPT ? advanceOpt(h) : advanceLlama(h);
+      return switch (config.architecture()) {
+        case OPT -> advanceOpt(h);
+        case VIT -> advanceVit(h);
+        default -> advanceLlama(h);
+      };
     }
 
     private double[][] advanceLlama(double[][] h) {
+      boolean isGemma = config.architecture() == Architecture.GEMMA2;
       double[][] n = rootMeanSquare(h, "input_layernorm");
       inputs.put(LinearInput.ATTENTION, n);
       double[][] q = linear(n, "self_attn.q_proj");
@@ -367,8 +388,11 @@ class DecoderBlockTest {
       }
       double[][] attended = attention(rotated(q), rotated(k), linear(n, "self_attn.v_proj"));
       inputs.put(LinearInput.ATTENTION_OUTPUT, attended);
-      double[][] middle = sum(h, linear(attended, "self_attn.o_proj"));
-      double[][] m = rootMeanSquare(middle, "post_attention_layernorm");
+      double[][] o = linear(attended, "self_attn.o_proj");
+      double[][] middle = sum(h, isGemma ? rootMeanSquare(o, "post_attention_layernorm") : o);
+      double[][] m =
+          rootMeanSquare(
+              middle, isGemma ? "pre_feedforward_layernorm" : "post_attention_layernorm");
       inputs.put(LinearInput.MLP, m);
       double[][] gate = linear(m, "mlp.gate_proj");
       double[][] up = linear(m, "mlp.up_proj");
@@ -378,7 +402,8 @@ class DecoderBlockTest {
         }
       }
       inputs.put(LinearInput.MLP_OUTPUT, gate);
-      return sum(middle, linear(gate, "mlp.down_proj"));
+      double[][] down = linear(gate, "mlp.down_proj");
+      return sum(middle, isGemma ? rootMeanSquare(down, "post_feedforward_layernorm") : down);
     }
 
     private double[][] advanceOpt(double[][] h) {
@@ -406,6 +431,28 @@ class DecoderBlockTest {
       return before ? out : layerNorm(out, "final_layer_norm");
     }
 
+    private double[][] advanceVit(double[][] h) {
+      double[][] n = layerNorm(h, "layernorm_before", 1e-12);
+      inputs.put(LinearInput.ATTENTION, n);
+      double[][] attended =
+          attention(
+              linear(n, "attention.attention.query"),
+              linear(n, "attention.attention.key"),
+              linear(n, "attention.attention.value"));
+      inputs.put(LinearInput.ATTENTION_OUTPUT, attended);
+      double[][] middle = sum(h, linear(attended, "attention.output.dense"));
+      double[][] m = layerNorm(middle, "layernorm_after", 1e-12);
+      inputs.put(LinearInput.MLP, m);
+      double[][] inner = linear(m, "intermediate.dense");
+      for (double[] row : inner) {
+        for (int j = 0; j < row.length; j++) {
+          row[j] = activated(row[j]);
+        }
+      }
+      inputs.put(LinearInput.MLP_OUTPUT, inner);
+      return sum(middle, linear(inner, "output.dense"));
+    }
+
     private double activated(double x) {
       return switch (config.activation()) {
         case SILU -> x / (1 + Math.exp(-x));
@@ -424,9 +471,11 @@ class DecoderBlockTest {
     }
 
     private String prefix() {
-      return config.architecture() == Architecture.OPT
-          ? "model.decoder.layers.1."
-          : "model.layers.1.";
+      return switch (config.architecture()) {
+        case OPT -> "model.decoder.layers.1.";
+        case VIT -> "vit.encoder.layer.1.";
+        default -> "model.layers.1.";
+      };
     }
 
     private float[] values(String name) {
@@ -435,6 +484,7 @@ class DecoderBlockTest {
 
     private double[][] rootMeanSquare(double[][] x, String name) {
       float[] gain = values(name + ".weight");
+      int one = config.architecture() == Architecture.GEMMA2 ? 1 : 0;
       double[][] y = new double[x.length][x[0].length];
       for (int t = 0; t < x.length; t++) {
         for (int first = 0; first < x[t].length; first += gain.length) {
@@ -443,7 +493,8 @@ class DecoderBlockTest {
             squares += x[t][first + j] * x[t][first + j];
           }
           for (int j = 0; j < gain.length; j++) {
-            y[t][first + j] = x[t][first + j] / Math.sqrt(squares / gain.length + 1e-6) * gain[j];
+            y[t][first + j] =
+                x[t][first + j] / Math.sqrt(squares / gain.length + 1e-6) * (one + gain[j]);
           }
         }
       }
@@ -451,6 +502,10 @@ class DecoderBlockTest {
     }
 
     private double[][] layerNorm(double[][] x, String name) {
+      return layerNorm(x, name, 1e-5);
+    }
+
+    private double[][] layerNorm(double[][] x, String name, double epsilon) {
       boolean hasGain = sample.tensors.containsKey(prefix() + name + ".weight");
       int width = x[0].length;
       double[][] y = new double[x.length][width];
@@ -464,7 +519,7 @@ class DecoderBlockTest {
           variance += (value - mean) * (value - mean) / width;
         }
         for (int j = 0; j < width; j++) {
-          double normal = (x[t][j] - mean) / Math.sqrt(variance + 1e-5);
+          double normal = (x[t][j] - mean) / Math.sqrt(variance + epsilon);
           y[t][j] =
               hasGain ? normal * values(name + ".weight")[j] + values(name + ".bias")[j] : normal;
         }
@@ -514,17 +569,18 @@ class DecoderBlockTest {
         for (int t = 0; t < q.length; t++) {
           int window = config.slidingWindow(1);
           int from = window == 0 ? 0 : Math.max(0, t - window + 1);
-          double[] e = new double[t + 1];
+          int end = config.architecture() == Architecture.VIT ? q.length : t + 1;
+          double[] e = new double[end];
           double total = 0;
-          for (int s = from; s <= t; s++) {
+          for (int s = from; s < end; s++) {
             double dot = 0;
             for (int j = 0; j < d; j++) {
               dot += q[t][head * d + j] * k[s][head / shared * d + j];
             }
-            e[s] = Math.exp(dot / Math.sqrt(d));
+            e[s] = Math.exp(score(dot, d));
             total += e[s];
           }
-          for (int s = from; s <= t; s++) {
+          for (int s = from; s < end; s++) {
             for (int j = 0; j < d; j++) {
               out[t][head * d + j] += e[s] / total * v[s][head / shared * d + j];
             }
@@ -532,6 +588,16 @@ class DecoderBlockTest {
         }
       }
       return out;
+    }
+
+    private double score(double dot, int d) {
+      if (config.architecture() != Architecture.GEMMA2) {
+        return dot / Math.sqrt(d);
+      }
+      double score = dot / Math.sqrt(7);
+      return sample.config.get("attn_logit_softcapping").isNull()
+          ? score
+          : 0.5 * Math.tanh(score / 0.5);
     }
 
     private double[][] sum(double[][] a, double[][] b) {

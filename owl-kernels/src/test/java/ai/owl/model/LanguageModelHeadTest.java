@@ -201,6 +201,44 @@ class LanguageModelHeadTest {
     }
   }
 
+  /** Gemma 2: gains around one, logits within 1.5. */
+  @Test
+  void boundsLogitsWhereTheModelDoes() throws IOException {
+    SampleModel gemma = new SampleModel().gemma2();
+    ModelLayout model = gemma.layout(storage);
+    float[] gain = gemma.values("model.norm.weight");
+    int[] ids = {3, 39, 17};
+    double expected = 0;
+    try (TensorReader reader = new TensorReader(storage);
+        LanguageModelHead head = LanguageModelHead.load(model, reader);
+        Matrix hidden = RandomMatrix.of(5, 3, 16)) {
+      for (int t = 0; t < 3; t++) {
+        float[] row = new float[16];
+        hidden.row(t, row);
+        double squares = 0;
+        for (float value : row) {
+          squares += (double) value * value;
+        }
+        double[] states = new double[16];
+        for (int j = 0; j < 16; j++) {
+          states[j] = row[j] / Math.sqrt(squares / 16 + 1e-6) * (1 + gain[j]);
+        }
+        double[] logits = product(gemma.values("lm_head.weight"), states);
+        double sum = 0;
+        Truth next = new Truth(1, 40);
+        for (int v = 0; v < 40; v++) {
+          logits[v] = 1.5 * Math.tanh(logits[v] / 1.5);
+          sum += Math.exp(logits[v]);
+          next.set(0, v, logits[v], 1e-5);
+        }
+        next.holdsFor(head.nextLogits(hidden.firstRows(t + 1)));
+        expected += t == 2 ? 0 : (Math.log(sum) - logits[ids[t + 1]]) / 2;
+      }
+      assertThat(LanguageModelHead.losses(model, List.of(hidden), List.of(ids), reader)[0])
+          .isCloseTo(expected, within(1e-5));
+    }
+  }
+
   private static double[] logits(SampleModel opt, float[] hidden) {
     double[] states = new double[16];
     for (int j = 0; j < 16; j++) {

@@ -26,6 +26,12 @@ class ModelConfigTest {
   private static final String MISTRAL = LLAMA.replace("Llama", "Mistral");
   private static final String QWEN2 = LLAMA.replace("Llama", "Qwen2");
   private static final String QWEN3 = LLAMA.replace("Llama", "Qwen3");
+  private static final String GEMMA2 = LLAMA.replace("Llama", "Gemma2");
+  private static final String VIT =
+      """
+      {"architectures": ["ViTForImageClassification"], "hidden_size": 768,
+       "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+      """;
   private static final String PHI3 = LLAMA.replace("Llama", "Phi3");
   private static final String OPT =
       """
@@ -277,6 +283,145 @@ class ModelConfigTest {
       })
   void refusesAPhi3ByName(String key, String value, String why) {
     ObjectNode json = (ObjectNode) json(PHI3);
+    json.set(key, json(value));
+    assertRefused(json, why);
+  }
+
+  @Test
+  void knowsTheDefaultsOfGemma2() {
+    ModelConfig config = parse(GEMMA2, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.GEMMA2);
+    assertThat(config.keyValueHeads()).isEqualTo(4);
+    assertThat(config.headDim()).isEqualTo(256);
+    assertThat(config.maxPositions()).isEqualTo(8192);
+    assertThat(config.norm()).isEqualTo(NormKind.RMS_NORM_AROUND_ONE);
+    assertThat(config.activation()).isEqualTo(Activation.GELU_TANH);
+    assertThat(config.norms())
+        .containsOnlyKeys(
+            NormRole.ATTENTION_INPUT,
+            NormRole.ATTENTION_OUTPUT,
+            NormRole.MLP_INPUT,
+            NormRole.MLP_OUTPUT);
+    assertThat(config.embeddingScale()).isEqualTo(64);
+    assertThat(config.attentionScale()).isEqualTo(1 / 16f);
+    assertThat(config.attentionCap()).isEqualTo(50);
+    assertThat(config.logitCap()).isEqualTo(30);
+    assertThat(config.slidingWindow(0)).isEqualTo(4096);
+    assertThat(config.slidingWindow(1)).isZero();
+    assertThat(config.slidingWindow(30)).isEqualTo(4096);
+    assertThat(config.tiedEmbeddings()).isTrue();
+    ModelConfig llama = parse(LLAMA, "{}");
+    assertThat(llama.embeddingScale()).isEqualTo(1);
+    assertThat(llama.attentionScale()).isEqualTo((float) (1 / Math.sqrt(128)));
+    assertThat(llama.attentionCap()).isZero();
+    assertThat(llama.logitCap()).isZero();
+  }
+
+  @Test
+  void readsTheKeysOfGemma2() {
+    ModelConfig config =
+        parse(
+            GEMMA2,
+            """
+            {"query_pre_attn_scalar": 144, "attn_logit_softcapping": null,
+             "final_logit_softcapping": 20.0, "hidden_activation": "relu", "hidden_act": "silu",
+             "num_hidden_layers": 3, "sliding_window": 7, "attention_bias": true,
+             "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
+            """);
+    assertThat(config.attentionScale()).isEqualTo(1 / 12f);
+    assertThat(config.attentionCap()).isZero();
+    assertThat(config.logitCap()).isEqualTo(20);
+    assertThat(config.activation()).isEqualTo(Activation.RELU);
+    assertThat(config.slidingWindows()).containsExactly(0, 7, 7);
+    assertThat(config.biases()).hasSize(4);
+    // What only Gemma 2 reads changes no other model.
+    assertThat(
+            parse(
+                LLAMA,
+                "{\"query_pre_attn_scalar\": 1, \"attn_logit_softcapping\": 1,"
+                    + " \"final_logit_softcapping\": 1, \"use_bidirectional_attention\": true}"))
+        .isEqualTo(parse(LLAMA, "{}"));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "query_pre_attn_scalar | 0 | query_pre_attn_scalar is 0.0",
+        "attn_logit_softcapping | -1 | attn_logit_softcapping is -1.0",
+        "final_logit_softcapping | \"30\" | final_logit_softcapping is \"30\", not a number",
+        "use_bidirectional_attention | true | use_bidirectional_attention is not supported",
+        "sliding_window | null | sliding_window is null, and every other block needs one",
+        "sliding_window | 0 | sliding_window is 0, not a positive whole number",
+        "layer_types | [\"full_attention\"] | layer_types has 1 entries, num_hidden_layers is 32",
+      })
+  void refusesAGemma2ByName(String key, String value, String why) {
+    ObjectNode json = (ObjectNode) json(GEMMA2);
+    json.set(key, json(value));
+    assertRefused(json, why);
+  }
+
+  @Test
+  void knowsTheDefaultsOfVit() {
+    ModelConfig config = parse(VIT, "{}");
+    assertThat(config.architecture()).isEqualTo(Architecture.VIT);
+    assertThat(config.readsImages()).isTrue();
+    assertThat(config.isCausal()).isFalse();
+    assertThat(config.patches()).containsExactly(new PatchGrid(224, 224, 16, 16, 3));
+    assertThat(config.maxPositions()).isEqualTo(197);
+    assertThat(config.positions()).isEqualTo(new PositionEncoding.Learned(0));
+    assertThat(config.norm()).isEqualTo(NormKind.LAYER_NORM);
+    assertThat(config.normEpsilon()).isEqualTo(1e-12f);
+    assertThat(config.activation()).isEqualTo(Activation.GELU);
+    assertThat(config.isGated()).isFalse();
+    assertThat(config.finalNorm()).isTrue();
+    assertThat(config.biases())
+        .containsExactlyInAnyOrderElementsOf(Architecture.VIT.linears().keySet());
+    assertThat(config.tiedEmbeddings()).isFalse();
+    assertThat(config.labels()).containsExactly("LABEL_0", "LABEL_1");
+    assertThat(parse(LLAMA, "{}").readsImages()).isFalse();
+    assertThat(parse(LLAMA, "{}").isCausal()).isTrue();
+  }
+
+  @Test
+  void readsTheKeysOfVit() {
+    assertThat(parse(VIT, "{\"qkv_bias\": false}").biases())
+        .containsExactlyInAnyOrder(LinearRole.O_PROJ, LinearRole.UP_PROJ, LinearRole.DOWN_PROJ);
+    ModelConfig oblong =
+        parse(VIT, "{\"image_size\": [48, 100], \"patch_size\": [16, 32], \"num_channels\": 1}");
+    PatchGrid grid = oblong.patches().get(0);
+    assertThat(grid).isEqualTo(new PatchGrid(48, 100, 16, 32, 1));
+    assertThat(grid.patches()).isEqualTo(3 * 3);
+    assertThat(grid.patchValues()).isEqualTo(16 * 32);
+    assertThat(oblong.maxPositions()).isEqualTo(10);
+    assertThat(parse(VIT, "{\"id2label\": {\"1\": \"dog\", \"0\": \"cat\"}}").labels())
+        .containsExactly("cat", "dog");
+    assertThat(parse(VIT, "{\"num_labels\": 3}").labels()).hasSize(3);
+    assertThat(parse(VIT, "{\"tie_word_embeddings\": true}").tiedEmbeddings()).isFalse();
+    assertThat(parse(VIT, "{\"problem_type\": \"single_label_classification\"}").labels())
+        .hasSize(2);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "image_size | 0 | image_size is 0, not a positive whole number",
+        "image_size | [224] | image_size is [224], not a height and a width",
+        "image_size | [224, 0] | image_size is [224,0], not a height and a width",
+        "image_size | 100000 | image_size 100000 is beyond any model",
+        "patch_size | 225 | patch_size 225 is larger than image_size 224",
+        "num_channels | \"3\" | num_channels is \"3\", not a positive whole number",
+        "qkv_bias | 1 | qkv_bias is 1, not true or false",
+        "layer_norm_eps | 2 | layer_norm_eps is 2.0",
+        "hidden_act | \"quick_gelu\" | hidden_act quick_gelu is not supported; supported are",
+        "id2label | {} | id2label has no entry",
+        "id2label | {\"0\": \"a\", \"2\": \"b\"} | id2label has 2 entries, but none for \"1\"",
+        "num_labels | 0 | num_labels is 0, not a positive whole number",
+        "problem_type | \"regression\" | problem_type regression is not supported; supported is",
+      })
+  void refusesAVitByName(String key, String value, String why) {
+    ObjectNode json = (ObjectNode) json(VIT);
     json.set(key, json(value));
     assertRefused(json, why);
   }

@@ -193,6 +193,45 @@ class ModelLayoutTest {
   }
 
   @Test
+  void findsThePartsOfAVisionTransformer() throws IOException {
+    SampleModel vit = SampleModel.vit().addWithBias("vit.pooler.dense", 16, 16);
+    ModelLayout model = vit.layout(storage);
+    assertThat(model.head().name()).isEqualTo("classifier.weight");
+    assertThat(model.parts())
+        .containsOnlyKeys(
+            ModelPart.PATCH_PROJECTION,
+            ModelPart.PATCH_BIAS,
+            ModelPart.CLASS_TOKEN,
+            ModelPart.POSITION_EMBEDDING,
+            ModelPart.HEAD,
+            ModelPart.HEAD_BIAS);
+    // Seen as matrices, while what is copied is what is there.
+    assertThat(model.parts().get(ModelPart.PATCH_PROJECTION).shape()).containsExactly(16L, 18L);
+    assertThat(model.parts().get(ModelPart.CLASS_TOKEN).shape()).containsExactly(1L, 16L);
+    assertThat(model.parts().get(ModelPart.POSITION_EMBEDDING).shape()).containsExactly(9L, 16L);
+    assertThat(model.outside())
+        .filteredOn(tensor -> tensor.name().endsWith("projection.weight"))
+        .extracting(TensorRef::shape)
+        .containsExactly(List.of(16L, 3L, 3L, 2L));
+    assertThat(names(model.outside())).contains("vit.pooler.dense.weight");
+    assertThat(model.blocks().get(1).linears())
+        .extracting(LinearLayer::path)
+        .containsExactly(
+            "attention.attention.query",
+            "attention.attention.key",
+            "attention.attention.value",
+            "attention.output.dense",
+            "intermediate.dense",
+            "output.dense");
+    for (String name : new ArrayList<>(vit.tensors.keySet())) {
+      SampleModel without = SampleModel.vit();
+      if (without.tensors.remove(name) != null) {
+        assertRefused(without, "Cannot find tensor " + name + " in model");
+      }
+    }
+  }
+
+  @Test
   void readsNamesWithoutTheirFirstPart() throws IOException {
     for (SampleModel bare : List.of(SampleModel.opt(false), new SampleModel())) {
       Map<String, SampleModel.Tensor> renamed = new LinkedHashMap<>();

@@ -97,6 +97,33 @@ public final class SampleModel {
     return model;
   }
 
+  /** A classifier of images of 3 x 7 x 9 into 5, with two blocks of the same sizes. */
+  public static SampleModel vit() {
+    SampleModel model = new SampleModel(1);
+    model.config.putArray("architectures").add("ViTForImageClassification");
+    model.config.put("model_type", "vit").put("hidden_size", 16).put("intermediate_size", 24);
+    model.config.put("num_hidden_layers", 2).put("num_attention_heads", 4);
+    model.config.putArray("image_size").add(7).add(9);
+    model.config.putArray("patch_size").add(3).add(2);
+    model.config.put("num_labels", 5);
+    model.add("vit.embeddings.cls_token", 1, 1, 16);
+    model.add("vit.embeddings.position_embeddings", 1, 9, 16);
+    model.addWithBias("vit.embeddings.patch_embeddings.projection", 16, 3, 3, 2);
+    for (int block = 0; block < 2; block++) {
+      String prefix = "vit.encoder.layer." + block + ".";
+      for (String projection : List.of("query", "key", "value")) {
+        model.addWithBias(prefix + "attention.attention." + projection, 16, 16);
+      }
+      model.addWithBias(prefix + "attention.output.dense", 16, 16);
+      model.addWithBias(prefix + "intermediate.dense", 24, 16);
+      model.addWithBias(prefix + "output.dense", 16, 24);
+      model.addWithBias(prefix + "layernorm_before", 16);
+      model.addWithBias(prefix + "layernorm_after", 16);
+    }
+    model.addWithBias("vit.layernorm", 16).addWithBias("classifier", 5, 16);
+    return model;
+  }
+
   /** Adds a layer's weight, and a bias with an element for each of its rows. */
   public SampleModel addWithBias(String layer, long... shape) {
     return add(layer + ".weight", shape).add(layer + ".bias", shape[0]);
@@ -120,6 +147,19 @@ public final class SampleModel {
       values[i] += shape.length > 1 ? 0 : 1; // gains are near one
     }
     tensors.put(name, new Tensor(type, lengths, values));
+    return this;
+  }
+
+  /** Makes a LLaMA a Gemma 2, with norms on both sides. */
+  public SampleModel gemma2() {
+    config.putArray("architectures").add("Gemma2ForCausalLM");
+    config.put("model_type", "gemma2").put("head_dim", 4).put("sliding_window", 5);
+    config.put("query_pre_attn_scalar", 7).put("attn_logit_softcapping", 0.5);
+    config.put("final_logit_softcapping", 1.5);
+    for (int block = 0; block < config.get("num_hidden_layers").intValue(); block++) {
+      add("model.layers." + block + ".pre_feedforward_layernorm.weight", 16);
+      add("model.layers." + block + ".post_feedforward_layernorm.weight", 16);
+    }
     return this;
   }
 

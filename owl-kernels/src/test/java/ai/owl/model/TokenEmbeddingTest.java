@@ -109,6 +109,28 @@ class TokenEmbeddingTest {
   }
 
   @Test
+  void scalesTheEmbeddingsOfGemma2() throws IOException {
+    ModelLayout model = sample.gemma2().layout(storage);
+    try (Matrix hidden = TokenEmbedding.embed(model, List.of(new int[] {7, 7}), reader).get(0)) {
+      float[] expected = new float[32];
+      for (int i = 0; i < 32; i++) {
+        expected[i] = sample.values(TABLE)[7 * 16 + i % 16] * 4; // the root of 16
+      }
+      assertThat(hidden.toArray()).isEqualTo(expected);
+    }
+  }
+
+  @Test
+  void refusesAModelOfImages() throws IOException {
+    ModelLayout model = SampleModel.vit().layout(storage);
+    assertThatThrownBy(() -> TokenEmbedding.embed(model, List.of(new int[] {1}), reader))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot run token ids through ViTForImageClassification: it reads images; give it a"
+                + " folder of images");
+  }
+
+  @Test
   void widensANarrowEmbedding() throws IOException {
     SampleModel opt = SampleModel.opt(true);
     float[] table = opt.values("model.decoder.embed_tokens.weight");

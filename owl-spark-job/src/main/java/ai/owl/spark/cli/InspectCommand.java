@@ -8,6 +8,7 @@ import ai.owl.model.ForwardBuffers;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelConfig;
 import ai.owl.model.ModelLayout;
+import ai.owl.model.PatchGrid;
 import ai.owl.spark.storage.HadoopStorage;
 import java.util.Collections;
 import java.util.Locale;
@@ -58,9 +59,15 @@ final class InspectCommand implements Callable<Integer> {
         "attention          %d heads of %d, %d key/value heads%s",
         config.heads(), config.headDim(), config.keyValueHeads(), windows(config));
     line("positions          %s, made for %d", config.positions().label(), config.maxPositions());
+    for (PatchGrid grid : config.patches()) {
+      line(
+          "images             %d x %d x %d, in %d patches",
+          grid.channels(), grid.imageHeight(), grid.imageWidth(), grid.patches());
+    }
     line(
-        "vocabulary         %d%s",
-        config.vocabSize(), config.tiedEmbeddings() ? ", tied head" : "");
+        config.readsImages() ? "labels             %d%s" : "vocabulary         %d%s",
+        config.readsImages() ? config.labels().size() : config.vocabSize(),
+        config.tiedEmbeddings() ? ", tied head" : "");
     line("parameters         %,d, of them %,d prunable", parameters, layout.prunableWeights());
     line(
         "stored             %,d bytes in %d %s: %s",
@@ -76,7 +83,7 @@ final class InspectCommand implements Callable<Integer> {
     BlockLayout first = layout.blocks().get(0);
     for (LinearLayer linear : first.linears()) {
       line(
-          "  %-20s %6d x %-6d %s%s",
+          "  %-25s %6d x %-6d %s%s",
           linear.path(),
           linear.outFeatures(),
           linear.inFeatures(),

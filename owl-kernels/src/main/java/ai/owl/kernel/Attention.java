@@ -3,8 +3,10 @@ package ai.owl.kernel;
 import ai.owl.tensor.Matrix;
 
 /**
- * Causal softmax attention with grouped queries: {@code out_h = softmax(q_h · k_gᵀ / sqrt(d) +
- * mask) · v_g}, where head h shares the key and value head {@code g = h / (heads / keyValueHeads)}.
+ * Softmax attention with grouped queries: {@code out_h = softmax(c(scale · q_h · k_gᵀ) + mask) ·
+ * v_g}, where head h shares the key and value head {@code g = h / (heads / keyValueHeads)}, and
+ * {@code c(x) = cap · tanh(x / cap)} keeps scores within bounds (arXiv 2408.00118), or is not
+ * there.
  *
  * <p>Works head by head on blocks of query rows, straight on the interleaved layout the linear
  * layers leave, so that no tensor of heads × tokens × tokens is ever made.
@@ -12,9 +14,19 @@ import ai.owl.tensor.Matrix;
  * @param heads number of query heads
  * @param keyValueHeads number of key and value heads, a divisor of {@code heads}
  * @param headDim width d of a head
- * @param window how many positions, its own included, a token sees; 0 for all before it
+ * @param isCausal whether a token sees nothing that comes after it; else it sees everything
+ * @param window how many positions, its own included, a token sees looking back; 0 for all
+ * @param scale of the scores, usually {@code 1 / sqrt(d)}
+ * @param cap bound of the scores; 0 for none
  */
-public record CausalAttention(int heads, int keyValueHeads, int headDim, int window) {
+public record Attention(
+    int heads,
+    int keyValueHeads,
+    int headDim,
+    boolean isCausal,
+    int window,
+    float scale,
+    float cap) {
   /**
    * Query rows worked on together: enough for an efficient product, small enough for the scores to
    * stay in cache.
@@ -41,14 +53,14 @@ public record CausalAttention(int heads, int keyValueHeads, int headDim, int win
    */
   public void apply(Matrix q, Matrix k, Matrix v, int past, Matrix scores, Matrix out) {
     int tokens = (int) q.rows();
-    float scale = (float) (1 / Math.sqrt(headDim));
     float[] row = new float[scores.cols()];
     for (int head = 0; head < heads; head++) {
       int column = head * headDim;
       int group = head / (heads / keyValueHeads) * headDim;
       for (int first = 0; first < tokens; first += ROWS) {
         int queries = Math.min(tokens, first + ROWS) - first;
-        int end = past + first + queries; // keys up to the last of these queries
+        // Keys up to the last of these queries, or all.
+        int end = past + (isCausal ? first + queries : tokens);
         int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
         int keys = end - start;
         Blas.gemm(
@@ -68,8 +80,13 @@ public record CausalAttention(int heads, int keyValueHeads, int headDim, int win
         for (int i = 0; i < queries; i++) {
           int position = past + first + i;
           int from = window == 0 ? 0 : Math.max(0, position - window + 1) - start;
-          int to = position + 1 - start;
+          int to = isCausal ? position + 1 - start : keys;
           scores.copyTo(i, 0, row, 0, keys);
+          if (cap > 0) {
+            for (int j = from; j < to; j++) {
+              row[j] = SoftCap.of(row[j], cap);
+            }
+          }
           softmax(row, from, to, keys);
           scores.copyFrom(i, 0, row, 0, keys);
         }

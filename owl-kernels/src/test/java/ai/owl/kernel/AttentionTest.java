@@ -10,7 +10,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The kernel works on blocks of 128 query rows. */
-class CausalAttentionTest {
+class AttentionTest {
   private final int threads = Blas.threads();
 
   @AfterEach
@@ -21,16 +21,16 @@ class CausalAttentionTest {
   @Test
   void attendsToEverythingBefore() {
     for (int tokens : new int[] {1, 7, 8, 31, 127, 128, 129, 207, 256, 257}) {
-      check(new CausalAttention(2, 2, 14, 0), tokens, 1);
+      check(attention(2, 2, 14, true, 0), tokens, 1);
     }
-    check(new CausalAttention(1, 1, 64, 0), 700, 1);
+    check(attention(1, 1, 64, true, 0), 700, 1);
   }
 
   @Test
   void sharesKeysAndValuesAmongGroupsOfHeads() {
     for (int keyValueHeads : new int[] {1, 2, 4, 8}) {
-      check(new CausalAttention(8, keyValueHeads, 6, 0), 31, 1);
-      check(new CausalAttention(8, keyValueHeads, 6, 5), 131, 1);
+      check(attention(8, keyValueHeads, 6, true, 0), 31, 1);
+      check(attention(8, keyValueHeads, 6, true, 5), 131, 1);
     }
   }
 
@@ -38,21 +38,43 @@ class CausalAttentionTest {
   void seesAWindowOnly() {
     for (int tokens : new int[] {1, 8, 128, 129, 300}) {
       for (int window : new int[] {1, 2, 7, 127, 128, 129, 200, 299, 300, 1000}) {
-        check(new CausalAttention(2, 1, 8, window), tokens, 1);
+        check(attention(2, 1, 8, true, window), tokens, 1);
       }
     }
   }
 
   @Test
+  void attendsToEverythingWhereItIsNotCausal() {
+    for (int tokens : new int[] {1, 7, 127, 128, 129, 257}) {
+      check(attention(2, 2, 14, false, 0), tokens, 1);
+    }
+    check(attention(8, 2, 6, false, 0), 131, 1);
+  }
+
+  @Test
   void standsExtremeScores() {
     for (float scale : new float[] {1e-20f, 100f, 1e6f, 1e15f}) {
-      check(new CausalAttention(2, 2, 8, 0), 31, scale);
-      check(new CausalAttention(2, 2, 8, 3), 131, scale);
+      check(attention(2, 2, 8, true, 0), 31, scale);
+      check(attention(2, 2, 8, true, 3), 131, scale);
     }
   }
 
+  @Test
+  void scalesAndBoundsScoresAsItIsTold() {
+    check(new Attention(2, 1, 8, true, 0, 0.11f, 0f), 31, 1);
+    check(new Attention(2, 1, 8, true, 5, 0.11f, 3f), 131, 1);
+    check(new Attention(2, 2, 8, true, 0, 0.35f, 50f), 31, 100);
+    check(new Attention(2, 2, 8, false, 0, 0.35f, 2f), 31, 1e-20f);
+  }
+
+  private static Attention attention(
+      int heads, int keyValueHeads, int headDim, boolean isCausal, int window) {
+    float scale = (float) (1 / Math.sqrt(headDim));
+    return new Attention(heads, keyValueHeads, headDim, isCausal, window, scale, 0f);
+  }
+
   /** Against a softmax in double precision over the scores in float32. */
-  private static void check(CausalAttention attention, int tokens, float scale) {
+  private static void check(Attention attention, int tokens, float scale) {
     int heads = attention.heads();
     int keyValueHeads = attention.keyValueHeads();
     int d = attention.headDim();
@@ -69,7 +91,7 @@ class CausalAttentionTest {
     try (Matrix q = RandomMatrix.of(queries, tokens, heads * d);
         Matrix k = RandomMatrix.of(keys, tokens, keyValueHeads * d);
         Matrix v = RandomMatrix.of(values, tokens, keyValueHeads * d);
-        Matrix scores = CausalAttention.scores(tokens);
+        Matrix scores = Attention.scores(tokens);
         Matrix out = RandomMatrix.filled(Float.NaN, tokens, heads * d)) {
       fill(scores, Float.NaN);
       attention.apply(q, k, v, scores, out);
@@ -79,26 +101,30 @@ class CausalAttentionTest {
         int group = head / (heads / keyValueHeads);
         for (int t = 0; t < tokens; t++) {
           int from = attention.window() == 0 ? 0 : Math.max(0, t - attention.window() + 1);
+          int end = attention.isCausal() ? t + 1 : tokens;
           double max = Double.NEGATIVE_INFINITY;
-          for (int s = from; s <= t; s++) {
+          for (int s = from; s < end; s++) {
             double dot = 0;
             for (int j = 0; j < d; j++) {
               dot +=
                   (double) queries[(t * heads + head) * d + j]
                       * keys[(s * keyValueHeads + group) * d + j];
             }
-            weights[s] = (float) (dot * (float) (1 / Math.sqrt(d)));
+            weights[s] = (float) (dot * attention.scale());
+            if (attention.cap() > 0) {
+              weights[s] = attention.cap() * Math.tanh(weights[s] / attention.cap());
+            }
             max = Math.max(max, weights[s]);
           }
           double sum = 0;
-          for (int s = from; s <= t; s++) {
+          for (int s = from; s < end; s++) {
             weights[s] = Math.exp(weights[s] - max);
             sum += weights[s];
           }
           for (int j = 0; j < d; j++) {
             double expected = 0;
             double size = 0;
-            for (int s = from; s <= t; s++) {
+            for (int s = from; s < end; s++) {
               double part = weights[s] / sum * values[(s * keyValueHeads + group) * d + j];
               expected += part;
               size += Math.abs(part);
@@ -132,11 +158,11 @@ class CausalAttentionTest {
   void takesNoNoticeOfLaterTokens() {
     int tokens = 140;
     for (int window : new int[] {0, 9}) {
-      CausalAttention attention = new CausalAttention(2, 1, 8, window);
+      Attention attention = attention(2, 1, 8, true, window);
       try (Matrix q = RandomMatrix.of(1, tokens, 16);
           Matrix k = RandomMatrix.of(2, tokens, 8);
           Matrix v = RandomMatrix.of(3, tokens, 8);
-          Matrix scores = CausalAttention.scores(tokens);
+          Matrix scores = Attention.scores(tokens);
           Matrix one = new Matrix(tokens, 16);
           Matrix other = new Matrix(tokens, 16)) {
         attention.apply(q, k, v, scores, one);
@@ -153,12 +179,12 @@ class CausalAttentionTest {
 
   @Test
   void worksWithScratchOfALongerSequence() {
-    CausalAttention attention = new CausalAttention(4, 2, 8, 0);
+    Attention attention = attention(4, 2, 8, true, 0);
     try (Matrix q = RandomMatrix.of(1, 31, 32);
         Matrix k = RandomMatrix.of(2, 31, 16);
         Matrix v = RandomMatrix.of(3, 31, 16);
-        Matrix fitting = CausalAttention.scores(31);
-        Matrix longer = CausalAttention.scores(500);
+        Matrix fitting = Attention.scores(31);
+        Matrix longer = Attention.scores(500);
         Matrix one = new Matrix(31, 32);
         Matrix other = new Matrix(31, 32)) {
       attention.apply(q, k, v, fitting, one);
@@ -170,11 +196,11 @@ class CausalAttentionTest {
 
   @Test
   void givesTheSameBitsWithOneThreadAndWithTwo() {
-    CausalAttention attention = new CausalAttention(4, 2, 64, 0);
+    Attention attention = attention(4, 2, 64, true, 0);
     try (Matrix q = RandomMatrix.of(1, 600, 256);
         Matrix k = RandomMatrix.of(2, 600, 128);
         Matrix v = RandomMatrix.of(3, 600, 128);
-        Matrix scores = CausalAttention.scores(600);
+        Matrix scores = Attention.scores(600);
         Matrix one = new Matrix(600, 256);
         Matrix two = new Matrix(600, 256)) {
       Blas.setThreads(1);
@@ -188,14 +214,14 @@ class CausalAttentionTest {
   @Test
   void masksWhatIsOutsideOfTheSoftmax() {
     float[] row = {5f, 1f, 1f, Float.NaN, 9f, 7f};
-    CausalAttention.softmax(row, 1, 3, 5);
+    Attention.softmax(row, 1, 3, 5);
     assertThat(row).containsExactly(0f, 0.5f, 0.5f, 0f, 0f, 7f);
   }
 
   @Test
   void passesNanOn() {
     float[] row = {1f, Float.NaN, 2f};
-    CausalAttention.softmax(row, 0, 3, 3);
+    Attention.softmax(row, 0, 3, 3);
     assertThat(row).containsOnly(Float.NaN);
   }
 }
