@@ -28,7 +28,9 @@ import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.SparsityPattern;
 import ai.owl.pruning.Wanda;
 import ai.owl.tensor.Matrix;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -36,6 +38,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -142,7 +145,7 @@ class VisionOracleTest {
   @ValueSource(strings = {"wanda-owl-sequential", "magnitude-uniform-sequential"})
   void prunedModelsAgree(String variant) throws IOException {
     JsonNode expected = FIXTURE.expected();
-    Pruner pruner = variant.startsWith("wanda") ? new Wanda() : new Magnitude();
+    Pruner pruner = new MetricPruner(variant.startsWith("wanda") ? new Wanda() : new Magnitude());
     SparsityAllocator allocator =
         variant.contains("owl")
             ? new Owl(
@@ -163,7 +166,13 @@ class VisionOracleTest {
         blocks.add(block);
         BlockStatistics statistics = new BlockStatistics();
         hidden.forEach(states -> block.observe(states, buffers, statistics));
-        BlockPruner.prune(block, pruner, statistics, sparsities.get(layout.index()));
+        BlockPruner.prune(
+            block,
+            pruner,
+            statistics,
+            Collections.nCopies(
+                layout.linears().size(),
+                new SparsityPattern.Unstructured(sparsities.get(layout.index()))));
         hidden.forEach(states -> block.advance(states, buffers, ActivationObserver.NONE));
         for (LinearLayer linear : layout.linears()) {
           TensorRef weight = linear.weight();
