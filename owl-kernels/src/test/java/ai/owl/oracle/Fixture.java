@@ -59,6 +59,15 @@ public record Fixture(Path folder) {
     return new ObjectMapper().readTree(expected("expected.json").toFile());
   }
 
+  /** The perplexity of a pruned variant, by generate.py or the oracle, or by methods.py. */
+  public double perplexity(String variant) throws IOException {
+    JsonNode known = expected().get("perplexity").path(variant);
+    if (known.isMissingNode()) {
+      known = new ObjectMapper().readTree(expected("methods.json").toFile()).get(variant);
+    }
+    return known.doubleValue();
+  }
+
   public Path expected(String file) {
     return folder.resolve("expected").resolve(file);
   }

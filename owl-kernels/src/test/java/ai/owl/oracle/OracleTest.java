@@ -239,7 +239,7 @@ class OracleTest {
     JsonNode perplexities = expected.get("perplexity");
     double dense = perplexities.get("dense").doubleValue();
     assertThat(report.dense().orElseThrow().value()).isCloseTo(dense, within(dense * 0.001));
-    double after = perplexities.get(variant).doubleValue();
+    double after = fixture.perplexity(variant);
     assertThat(report.pruned().orElseThrow().value())
         .isCloseTo(after, within(after * (compensates ? 0.03 : 0.005)));
   }
