@@ -39,8 +39,8 @@ class PackageDirectionTest {
 
           spark.storage  : checkpoint
           spark.report   : pipeline pruning allocation evaluation spark.storage.ParquetTable
-          spark.pipeline : pipeline tensor kernel checkpoint model calibration pruning allocation \
-                           evaluation spark.storage.ParquetTable
+          spark.pipeline : pipeline tensor kernel checkpoint model image calibration pruning \
+                           allocation evaluation spark.storage.ParquetTable
           spark.ml       : spark.pipeline pipeline tensor kernel checkpoint model calibration \
                            pruning allocation evaluation
           spark.cli      : *

@@ -6,7 +6,7 @@ package ai.owl.evaluation;
  * @param correct number of images that got their label
  * @param images number of images
  */
-public record Accuracy(int correct, int images) {
+public record Accuracy(int correct, int images) implements Quality {
   public Accuracy {
     if (images < 1 || correct < 0 || correct > images) {
       throw new IllegalArgumentException(
@@ -14,7 +14,18 @@ public record Accuracy(int correct, int images) {
     }
   }
 
+  @Override
+  public String name() {
+    return "accuracy";
+  }
+
+  @Override
+  public String basis() {
+    return "over " + images + " images";
+  }
+
   /** In [0, 1]. */
+  @Override
   public double value() {
     return (double) correct / images;
   }

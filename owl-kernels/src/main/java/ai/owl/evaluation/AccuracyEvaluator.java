@@ -28,16 +28,8 @@ public final class AccuracyEvaluator {
   /** The accuracy of a model over labelled images. */
   public static Accuracy evaluate(ModelLayout model, ImageSamples samples, TensorReader reader)
       throws IOException {
+    requireLabels(samples);
     List<LabelledImage> images = samples.folder().images();
-    for (LabelledImage image : images) {
-      if (image.label() == ImageFolder.NO_LABEL) {
-        throw new IllegalArgumentException(
-            "Cannot measure accuracy: image "
-                + image.location()
-                + " has no label; keep images in a sub-folder for each label, or beside a "
-                + ImageFolder.METADATA);
-      }
-    }
     long bytes = (long) Float.BYTES * model.config().maxPositions() * model.config().hiddenSize();
     int group = (int) Math.max(1, GROUP_BYTES / bytes);
     int correct = 0;
@@ -63,7 +55,21 @@ public final class AccuracyEvaluator {
     return new Accuracy(correct, images.size());
   }
 
-  private static int likeliest(float[] logits, LabelledImage image) {
+  /** Refuses images of which nobody knows what they show. */
+  public static void requireLabels(ImageSamples samples) {
+    for (LabelledImage image : samples.folder().images()) {
+      if (image.label() == ImageFolder.NO_LABEL) {
+        throw new IllegalArgumentException(
+            "Cannot measure accuracy: image "
+                + image.location()
+                + " has no label; keep images in a sub-folder for each label, or beside a "
+                + ImageFolder.METADATA);
+      }
+    }
+  }
+
+  /** The label with the largest logit, the first of equals. */
+  public static int likeliest(float[] logits, LabelledImage image) {
     int best = 0;
     for (int label = 0; label < logits.length; label++) {
       if (!Float.isFinite(logits[label])) {

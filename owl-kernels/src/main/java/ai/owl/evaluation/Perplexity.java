@@ -1,7 +1,7 @@
 package ai.owl.evaluation;
 
 import ai.owl.checkpoint.MalformedCheckpointException;
-import java.io.Serializable;
+import java.util.Locale;
 
 /**
  * Perplexity by the protocol of SparseGPT, Wanda and OWL: one token stream is cut into consecutive
@@ -11,7 +11,17 @@ import java.io.Serializable;
  * @param windows number of windows
  * @param tokens tokens in all windows
  */
-public record Perplexity(double value, int windows, long tokens) implements Serializable {
+public record Perplexity(double value, int windows, long tokens) implements Quality {
+  @Override
+  public String name() {
+    return "perplexity";
+  }
+
+  @Override
+  public String basis() {
+    return String.format(Locale.ROOT, "over %d windows of %d tokens in all", windows, tokens);
+  }
+
   /**
    * From the windows' losses, in their order.
    *

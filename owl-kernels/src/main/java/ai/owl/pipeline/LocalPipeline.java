@@ -5,19 +5,23 @@ import ai.owl.allocation.ProfileMeasurement;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockGrams;
 import ai.owl.calibration.BlockStatistics;
+import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.evaluation.Accuracy;
+import ai.owl.evaluation.AccuracyEvaluator;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.evaluation.PerplexityEvaluator;
+import ai.owl.evaluation.Quality;
 import ai.owl.model.ActivationObserver;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.ForwardBuffers;
 import ai.owl.model.ModelLayout;
-import ai.owl.model.TokenEmbedding;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.tensor.Matrix;
@@ -48,17 +52,16 @@ public final class LocalPipeline {
    */
   public PruneReport prune(
       PruneOptions options,
-      Optional<TokenSequences> calibration,
-      Optional<TokenSequences> evaluation)
+      Optional<? extends Samples> calibration,
+      Optional<? extends Samples> evaluation)
       throws IOException {
     PruneRun run = PruneRun.plan(storage, options, calibration, evaluation, progress);
     StageClock clock = run.clock();
     ModelLayout model = run.model();
     OutputCheckpoint output = run.begin();
-    PruneRun.Evaluation perplexity =
-        location -> evaluate(location, evaluation.orElseThrow(), clock);
+    PruneRun.Evaluation quality = location -> evaluate(location, evaluation.orElseThrow(), clock);
     try (TensorReader reader = new TensorReader(storage)) {
-      Optional<Perplexity> before = run.dense(perplexity);
+      Optional<Quality> before = run.dense(quality);
       List<BlockStatistics> dense = new ArrayList<>();
       List<LayerProfile> profiles = run.profilesWithoutOutliers();
       if (options.needsDensePass()) {
@@ -98,7 +101,7 @@ public final class LocalPipeline {
       receipts.add(output.writeOutside());
       output.commit(receipts);
       PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(report, before, perplexity);
+      return run.finish(report, before, quality);
     } catch (IOException | RuntimeException | Error e) {
       output.abort();
       throw e;
@@ -113,7 +116,7 @@ public final class LocalPipeline {
       List<LayerProfile> profiles)
       throws IOException {
     ModelLayout model = run.model();
-    List<Matrix> hidden = TokenEmbedding.embed(model, run.calibration().sequences(), reader);
+    List<Matrix> hidden = embed(run, reader);
     try (ForwardBuffers buffers = new ForwardBuffers(model.config())) {
       for (BlockLayout layout : model.blocks()) {
         try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
@@ -156,7 +159,7 @@ public final class LocalPipeline {
       List<List<PrunedLinear>> linears)
       throws IOException {
     ModelLayout model = run.model();
-    List<Matrix> hidden = TokenEmbedding.embed(model, run.calibration().sequences(), reader);
+    List<Matrix> hidden = embed(run, reader);
     try (ForwardBuffers buffers = new ForwardBuffers(model.config())) {
       for (BlockLayout layout : model.blocks()) {
         int index = layout.index();
@@ -206,7 +209,7 @@ public final class LocalPipeline {
     PruneOptions options = run.options();
     ModelLayout model = run.model();
     boolean sequential = options.propagation() == Propagation.SEQUENTIAL;
-    List<Matrix> hidden = TokenEmbedding.embed(model, run.calibration().sequences(), reader);
+    List<Matrix> hidden = embed(run, reader);
     try (ForwardBuffers buffers = new ForwardBuffers(model.config())) {
       for (BlockLayout layout : model.blocks()) {
         try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader);
@@ -255,20 +258,30 @@ public final class LocalPipeline {
     }
   }
 
-  /** The perplexity of any checkpoint. */
-  public Perplexity evaluate(String location, TokenSequences windows) throws IOException {
-    StageClock clock = new StageClock(progress);
-    return evaluate(location, windows, clock);
+  private static List<Matrix> embed(PruneRun run, TensorReader reader) throws IOException {
+    Samples samples = run.calibration();
+    return samples.embed(run.model(), 0, samples.count(), reader);
   }
 
-  private Perplexity evaluate(String location, TokenSequences windows, StageClock clock)
-      throws IOException {
+  /** The perplexity of any checkpoint of a language model. */
+  public Perplexity evaluate(String location, TokenSequences windows) throws IOException {
+    return (Perplexity) evaluate(location, windows, new StageClock(progress));
+  }
+
+  /** The accuracy of any checkpoint of an image classifier. */
+  public Accuracy evaluate(String location, ImageSamples images) throws IOException {
+    return (Accuracy) evaluate(location, images, new StageClock(progress));
+  }
+
+  private Quality evaluate(String location, Samples samples, StageClock clock) throws IOException {
     ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
-    PruneRun.requireUsable(windows, model, "evaluation");
+    PruneRun.requireUsable(samples, model, "evaluation");
     clock.begin(PruneRun.EVALUATE, model.blocks().size());
     try (TensorReader reader = new TensorReader(storage)) {
-      return PerplexityEvaluator.evaluate(
-          model, windows, reader, block -> clock.step("block " + block));
+      return samples instanceof TokenSequences windows
+          ? PerplexityEvaluator.evaluate(
+              model, windows, reader, block -> clock.step("block " + block))
+          : AccuracyEvaluator.evaluate(model, (ImageSamples) samples, reader);
     }
   }
 }

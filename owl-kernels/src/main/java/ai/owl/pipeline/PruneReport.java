@@ -2,7 +2,9 @@ package ai.owl.pipeline;
 
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
+import ai.owl.evaluation.Accuracy;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.evaluation.Quality;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -23,8 +25,8 @@ import java.util.Optional;
  * @param sequences number of calibration sequences, 0 if none were needed
  * @param tokens calibration tokens
  * @param blocks in order
- * @param dense perplexity before, if asked for
- * @param pruned perplexity after, if asked for
+ * @param dense perplexity before, or the accuracy of a model of images, if asked for
+ * @param pruned the same after
  * @param seconds by stage
  * @param warnings what the user should know
  */
@@ -35,8 +37,8 @@ public record PruneReport(
     int sequences,
     long tokens,
     List<Block> blocks,
-    Optional<Perplexity> dense,
-    Optional<Perplexity> pruned,
+    Optional<Quality> dense,
+    Optional<Quality> pruned,
     Map<String, Double> seconds,
     List<String> warnings) {
 
@@ -101,8 +103,8 @@ public record PruneReport(
   }
 
   PruneReport with(
-      Optional<Perplexity> denseValue,
-      Optional<Perplexity> prunedValue,
+      Optional<Quality> denseValue,
+      Optional<Quality> prunedValue,
       Map<String, Double> times,
       List<String> notes) {
     return new PruneReport(
@@ -150,8 +152,8 @@ public record PruneReport(
    */
   public List<String> findings() {
     List<String> findings = new ArrayList<>();
-    if (pruned.isPresent()) {
-      double before = dense.map(Perplexity::value).orElse(Double.NaN);
+    if (pruned.isPresent() && pruned.get() instanceof Perplexity) {
+      double before = dense.map(Quality::value).orElse(Double.NaN);
       double after = pruned.get().value();
       if (!Double.isFinite(after)) {
         findings.add("the pruned perplexity is not a finite number");
@@ -188,10 +190,15 @@ public record PruneReport(
     json.put("architecture", architecture);
     json.putObject("calibration").put("sequences", sequences).put("tokens", tokens);
     if (dense.isPresent() || pruned.isPresent()) {
-      ObjectNode perplexity = json.putObject("perplexity");
-      dense.ifPresent(value -> perplexity.put("dense", value.value()));
-      pruned.ifPresent(value -> perplexity.put("pruned", value.value()));
-      dense.or(() -> pruned).ifPresent(value -> perplexity.put("windows", value.windows()));
+      Quality any = dense.or(() -> pruned).orElseThrow();
+      ObjectNode quality = json.putObject(any.name());
+      dense.ifPresent(value -> quality.put("dense", value.value()));
+      pruned.ifPresent(value -> quality.put("pruned", value.value()));
+      if (any instanceof Perplexity perplexity) {
+        quality.put("windows", perplexity.windows());
+      } else {
+        quality.put("images", ((Accuracy) any).images());
+      }
     }
     json.putObject("sparsity").put("target", options.sparsity()).put("reached", reached());
     json.putObject("weights").put("total", weights()).put("removed", zeros());

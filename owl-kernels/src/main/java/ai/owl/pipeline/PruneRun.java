@@ -2,11 +2,14 @@ package ai.owl.pipeline;
 
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
+import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
-import ai.owl.evaluation.Perplexity;
+import ai.owl.evaluation.AccuracyEvaluator;
+import ai.owl.evaluation.Quality;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
@@ -48,18 +51,18 @@ public final class PruneRun {
   private final Checkpoint checkpoint;
   private final ModelLayout model;
   private final String inputDigest;
-  private final Optional<TokenSequences> calibration;
-  private final Optional<MeasuredTokens> measured;
-  private final Optional<TokenSequences> evaluation;
+  private final Optional<? extends Samples> calibration;
+  private final Optional<MeasuredSamples> measured;
+  private final Optional<? extends Samples> evaluation;
   private final StageClock clock;
 
   private PruneRun(
       Storage storage,
       PruneOptions options,
       Checkpoint checkpoint,
-      Optional<TokenSequences> calibration,
-      Optional<MeasuredTokens> measured,
-      Optional<TokenSequences> evaluation,
+      Optional<? extends Samples> calibration,
+      Optional<MeasuredSamples> measured,
+      Optional<? extends Samples> evaluation,
       StageClock clock)
       throws IOException {
     this.storage = storage;
@@ -68,7 +71,10 @@ public final class PruneRun {
     this.model = ModelLayout.of(checkpoint);
     this.inputDigest = checkpoint.digest();
     this.calibration = calibration;
-    this.measured = calibration.map(MeasuredTokens::of).or(() -> measured);
+    this.measured =
+        calibration.isPresent()
+            ? Optional.of(MeasuredSamples.of(calibration.get(), model))
+            : measured;
     this.evaluation = evaluation;
     this.clock = clock;
   }
@@ -77,8 +83,8 @@ public final class PruneRun {
   public static PruneRun plan(
       Storage storage,
       PruneOptions options,
-      Optional<TokenSequences> calibration,
-      Optional<TokenSequences> evaluation,
+      Optional<? extends Samples> calibration,
+      Optional<? extends Samples> evaluation,
       Progress progress)
       throws IOException {
     return plan(storage, options, calibration, Optional.empty(), evaluation, progress);
@@ -93,9 +99,9 @@ public final class PruneRun {
   public static PruneRun plan(
       Storage storage,
       PruneOptions options,
-      Optional<TokenSequences> calibration,
-      Optional<MeasuredTokens> measured,
-      Optional<TokenSequences> evaluation,
+      Optional<? extends Samples> calibration,
+      Optional<MeasuredSamples> measured,
+      Optional<? extends Samples> evaluation,
       Progress progress)
       throws IOException {
     Checkpoint checkpoint = Checkpoint.open(storage, options.model());
@@ -127,27 +133,45 @@ public final class PruneRun {
   }
 
   /**
-   * Refuses tokens and positions that the model has no embedding for, and windows in which nothing
-   * is predicted.
+   * Refuses samples that the model cannot read: images or text in place of each other, tokens and
+   * positions that it has no embedding for, windows in which nothing is predicted, images whose
+   * labels nobody knows.
    */
-  public static void requireUsable(TokenSequences tokens, ModelLayout model, String role) {
+  public static void requireUsable(Samples samples, ModelLayout model, String role) {
+    boolean evaluation = role.equals("evaluation");
+    if (samples instanceof ImageSamples images) {
+      if (!model.config().readsImages()) {
+        throw new IllegalArgumentException(
+            "Cannot use images for "
+                + role
+                + ": "
+                + model.config().architecture().className()
+                + " reads token ids; give it text");
+      }
+      if (evaluation) {
+        AccuracyEvaluator.requireLabels(images);
+      }
+      return;
+    }
+    TokenSequences tokens = (TokenSequences) samples;
     int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);
     model.config().requirePositions(longest, "use a shorter --length");
     tokens.requireVocabulary(model.config().vocabSize(), "the " + role + " tokens");
-    if (role.equals("evaluation")) {
-      for (int[] window : tokens.sequences()) {
-        if (window.length < 2) {
-          throw new IllegalArgumentException(
-              "Cannot evaluate on windows of "
-                  + window.length
-                  + " token: a prediction needs two; use a longer --length");
-        }
+    for (int[] window : tokens.sequences()) {
+      if (evaluation && window.length < 2) {
+        throw new IllegalArgumentException(
+            "Cannot evaluate on windows of "
+                + window.length
+                + " token: a prediction needs two; use a longer --length");
       }
     }
   }
 
   /** A word on sequences that are longer than what the model was trained for. */
-  public static Optional<String> lengthWarning(TokenSequences tokens, ModelLayout model) {
+  public static Optional<String> lengthWarning(Samples samples, ModelLayout model) {
+    if (!(samples instanceof TokenSequences tokens)) {
+      return Optional.empty(); // images are brought to the size the model was made for
+    }
     int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);
     int positions = model.config().maxPositions();
     return longest <= positions
@@ -167,8 +191,13 @@ public final class PruneRun {
     return model;
   }
 
-  public TokenSequences calibration() {
+  public Samples calibration() {
     return calibration.orElseThrow();
+  }
+
+  /** The samples that activations are measured on, or were. */
+  public Optional<MeasuredSamples> measured() {
+    return measured;
   }
 
   /** Names the input checkpoint: {@link Checkpoint#digest}. */
@@ -255,13 +284,13 @@ public final class PruneRun {
       List<LayerProfile> profiles,
       SparsityAllocation allocation,
       List<List<PrunedLinear>> linears) {
-    Optional<MeasuredTokens> used = measured.filter(tokens -> options.needsCalibration());
+    Optional<MeasuredSamples> used = measured.filter(tokens -> options.needsCalibration());
     return PruneReport.of(
         options,
         fingerprint(),
         model,
-        used.map(MeasuredTokens::sequences).orElse(0),
-        used.map(MeasuredTokens::tokens).orElse(0L),
+        used.map(MeasuredSamples::sequences).orElse(0),
+        used.map(MeasuredSamples::tokens).orElse(0L),
         profiles,
         allocation,
         linears);
@@ -270,33 +299,33 @@ public final class PruneRun {
   /** Measures a checkpoint. */
   @FunctionalInterface
   public interface Evaluation {
-    Perplexity of(String location) throws IOException;
+    Quality of(String location) throws IOException;
   }
 
-  /** The perplexity of the input, if anyone wants to know, before hours are spent on pruning it. */
-  public Optional<Perplexity> dense(Evaluation perplexity) throws IOException {
+  /** How good the input is, if anyone wants to know, before hours are spent on pruning it. */
+  public Optional<Quality> dense(Evaluation quality) throws IOException {
     if (evaluation.isEmpty()) {
       return Optional.empty();
     }
     lengthWarning(evaluation.get(), model).ifPresent(clock::warn);
-    clock.say("perplexity of the dense model");
-    return Optional.of(perplexity.of(options.model()));
+    clock.say("quality of the dense model");
+    return Optional.of(quality.of(options.model()));
   }
 
   /**
-   * Leaves the report beside the checkpoint, and again with perplexities if they were asked for: a
-   * run that is stopped while it measures has its report too. A pruned model that is beyond
+   * Leaves the report beside the checkpoint, and again with what was measured if they were asked
+   * for: a run that is stopped while it measures has its report too. A pruned model that is beyond
    * measuring is a result, and reported.
    */
-  public PruneReport finish(PruneReport report, Optional<Perplexity> dense, Evaluation perplexity)
+  public PruneReport finish(PruneReport report, Optional<Quality> dense, Evaluation quality)
       throws IOException {
-    Optional<Perplexity> pruned = Optional.empty();
+    Optional<Quality> pruned = Optional.empty();
     List<String> warnings = new ArrayList<>(report.warnings());
     if (evaluation.isPresent()) {
       write(report.with(dense, pruned, clock.seconds(), warnings));
-      clock.say("perplexity of the pruned model");
+      clock.say("quality of the pruned model");
       try {
-        pruned = Optional.of(perplexity.of(options.output()));
+        pruned = Optional.of(quality.of(options.output()));
       } catch (MalformedCheckpointException beyondMeasure) {
         clock.warn(beyondMeasure.getMessage());
         warnings.add(beyondMeasure.getMessage());

@@ -1,6 +1,6 @@
 package ai.owl.spark.cli;
 
-import ai.owl.calibration.TokenSequences;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
@@ -82,16 +82,17 @@ final class CalibrateCommand implements Callable<Integer> {
         SparkSession session = SparkContexts.open("calibrate")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
-      progress.say(InspectCommand.summary(model, ModelLayout.of(Checkpoint.open(storage, model))));
+      ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
+      progress.say(InspectCommand.summary(model, layout));
       StatisticsStore.open(storage, statistics); // refuses a wrong folder before text is read
-      TokenSequences tokens =
+      Samples samples =
           new TokenInput(spark.hadoopConfiguration(), storage)
-              .calibration(calibration, model, sampling, sequences, length, seed);
-      progress.say("calibration: " + TokenInput.summary(tokens));
+              .calibration(layout, calibration, model, sampling, sequences, length, seed);
+      progress.say("calibration: " + TokenInput.summary(samples));
       StatisticsStore store =
           new SparkPipeline(spark, storage, progress)
               .withStatistics(statistics, false)
-              .calibrate(model, tokens, spectra);
+              .calibrate(model, samples, spectra);
       System.out.printf(
           "statistics of %d blocks, outliers at M = %s%s, in %s%n",
           store.profiles().size(), store.thresholds(), spectra ? ", with spectra" : "", statistics);

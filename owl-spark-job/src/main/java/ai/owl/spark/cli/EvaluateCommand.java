@@ -1,9 +1,12 @@
 package ai.owl.spark.cli;
 
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
+import ai.owl.evaluation.Accuracy;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.evaluation.Quality;
 import ai.owl.model.ModelLayout;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.storage.HadoopStorage;
@@ -34,13 +37,13 @@ final class EvaluateCommand implements Callable<Integer> {
   private String model;
 
   @Option(
-      names = "--text",
+      names = {"--text", "--images"},
       required = true,
       split = ",",
       paramLabel = "URI",
       description =
           "Text (.txt, .jsonl, .parquet, each also .gz), or token ids (.safetensors, tensor"
-              + " 'evaluation').")
+              + " 'evaluation'); or a folder of labelled images, for a model that reads those.")
   private List<String> text;
 
   @Option(
@@ -78,24 +81,36 @@ final class EvaluateCommand implements Callable<Integer> {
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
       JsonFile.requireWritable(storage, json);
       progress.say(InspectCommand.summary(model, layout));
-      TokenSequences tokens =
+      Samples samples =
           new TokenInput(spark.hadoopConfiguration(), storage)
-              .evaluation(text, "--text", model, length, windows);
-      Perplexity perplexity = new SparkPipeline(spark, storage, progress).evaluate(model, tokens);
-      int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElseThrow();
-      System.out.printf(
-          Locale.ROOT,
-          "perplexity %.4f over %d windows of %d tokens%n",
-          perplexity.value(),
-          perplexity.windows(),
-          longest);
-      if (json != null) {
-        ObjectNode result = JsonNodeFactory.instance.objectNode();
-        result.put("model", model);
-        result.put("perplexity", perplexity.value());
+              .evaluation(layout, text, "--text", model, length, windows);
+      Quality quality = new SparkPipeline(spark, storage, progress).evaluate(model, samples);
+      ObjectNode result = JsonNodeFactory.instance.objectNode();
+      result.put("model", model);
+      result.put(quality.name(), quality.value());
+      if (quality instanceof Perplexity perplexity) {
+        int longest = longest((TokenSequences) samples);
+        System.out.printf(
+            Locale.ROOT,
+            "perplexity %.4f over %d windows of %d tokens%n",
+            perplexity.value(),
+            perplexity.windows(),
+            longest);
         result.put("windows", perplexity.windows());
         result.put("length", longest);
         result.put("tokens", perplexity.tokens());
+      } else {
+        Accuracy accuracy = (Accuracy) quality;
+        System.out.printf(
+            Locale.ROOT,
+            "top-1 accuracy %.2f %%: %d of %d images%n",
+            100 * accuracy.value(),
+            accuracy.correct(),
+            accuracy.images());
+        result.put("correct", accuracy.correct());
+        result.put("images", accuracy.images());
+      }
+      if (json != null) {
         Map<String, Object> inputs = new LinkedHashMap<>();
         inputs.put("text", text);
         result.set("provenance", Invocation.provenance(spark, inputs).toJson());
@@ -103,5 +118,9 @@ final class EvaluateCommand implements Callable<Integer> {
       }
       return Main.DONE;
     }
+  }
+
+  private static int longest(TokenSequences tokens) {
+    return tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElseThrow();
   }
 }

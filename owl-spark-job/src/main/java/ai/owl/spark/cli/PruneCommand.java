@@ -3,7 +3,7 @@ package ai.owl.spark.cli;
 import ai.owl.allocation.GivenRatios;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.Uniform;
-import ai.owl.calibration.TokenSequences;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
@@ -52,8 +52,9 @@ final class PruneCommand implements Callable<Integer> {
       paramLabel = "URI",
       description =
           "Calibration text (.txt, .jsonl, .parquet, each also .gz), or token ids (.safetensors,"
-              + " tensor 'calibration'). Not needed for magnitude with an allocation that looks at no"
-              + " activations: uniform, global, er, lamp, alpha, atp, ratios.")
+              + " tensor 'calibration'), or a folder of images for a model that reads those. Not"
+              + " needed for magnitude with an allocation that looks at no activations: uniform,"
+              + " global, er, lamp, alpha, atp, ratios.")
   private List<String> calibration = List.of();
 
   @Option(
@@ -137,7 +138,8 @@ final class PruneCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "URI",
       description =
-          "Text or token ids (tensor 'evaluation') to measure perplexity on, before and after.")
+          "Text or token ids (tensor 'evaluation') to measure perplexity on, before and after; or"
+              + " a folder of labelled images, for top-1 accuracy.")
   private List<String> evaluate = List.of();
 
   @Option(
@@ -198,11 +200,12 @@ final class PruneCommand implements Callable<Integer> {
       JsonFile.requireWritable(storage, json);
       progress.say(InspectCommand.summary(model, layout));
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
-      Optional<TokenSequences> sequencesToObserve = Optional.empty();
+      Optional<Samples> sequencesToObserve = Optional.empty();
       Map<String, Object> inputs = new LinkedHashMap<>();
       if (!calibration.isEmpty() && options.needsCalibration()) {
         sequencesToObserve =
-            Optional.of(input.calibration(calibration, model, sampling, sequences, length, seed));
+            Optional.of(
+                input.calibration(layout, calibration, model, sampling, sequences, length, seed));
         TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
         progress.say("calibration: " + TokenInput.summary(sequencesToObserve.get()));
       }
@@ -214,9 +217,9 @@ final class PruneCommand implements Callable<Integer> {
                 + allocationFlags
                 + " looks at no activations");
       }
-      Optional<TokenSequences> windows = Optional.empty();
+      Optional<Samples> windows = Optional.empty();
       if (!evaluate.isEmpty()) {
-        windows = Optional.of(input.evaluation(evaluate, "--evaluate", model, length, 0));
+        windows = Optional.of(input.evaluation(layout, evaluate, "--evaluate", model, length, 0));
         TokenInput.describe(inputs, evaluate, length);
         progress.say("evaluation: " + TokenInput.summary(windows.get()));
       }

@@ -230,7 +230,16 @@ final class SweepCommand implements Callable<Integer> {
         named.add(list.read(storage));
       }
       SweepOptions options = options(named);
-      progress.say(InspectCommand.summary(model, ModelLayout.of(Checkpoint.open(storage, model))));
+      ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
+      if (layout.config().readsImages()) {
+        throw new IllegalArgumentException(
+            "Cannot sweep "
+                + model
+                + ": "
+                + layout.config().architecture().className()
+                + " reads images, and sweeps compare perplexities; use owl prune for each way");
+      }
+      progress.say(InspectCommand.summary(model, layout));
       requireUsable(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       TokenSequences observed =

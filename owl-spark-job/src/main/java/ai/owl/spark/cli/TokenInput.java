@@ -2,19 +2,25 @@ package ai.owl.spark.cli;
 
 import ai.owl.calibration.DocumentSource;
 import ai.owl.calibration.EvaluationWindows;
+import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.TextDocuments;
 import ai.owl.calibration.TextTokenizer;
 import ai.owl.calibration.TokenFile;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Storage;
+import ai.owl.image.ImageFolder;
+import ai.owl.image.ImagePreprocessor;
+import ai.owl.model.ModelLayout;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 
-/** Turns what the user calls calibration or evaluation data into token ids. */
+/** Turns what the user calls calibration or evaluation data into token ids, or images. */
 final class TokenInput {
   private final Configuration hadoop;
   private final Storage storage;
@@ -72,6 +78,70 @@ final class TokenInput {
     }
   }
 
+  /**
+   * What a model is shown for calibration: text or token ids, or images where it reads those.
+   *
+   * @param sequences of images, how many at most: spread evenly over the folder, so that every
+   *     label is seen
+   */
+  Samples calibration(
+      ModelLayout layout,
+      List<String> locations,
+      String model,
+      WindowSampling sampling,
+      int sequences,
+      int length,
+      long seed)
+      throws IOException {
+    return layout.config().readsImages()
+        ? images(layout, locations, "--calibration", model, sequences)
+        : calibration(locations, model, sampling, sequences, length, seed);
+  }
+
+  /**
+   * What a model is measured on: text or token ids, or images where it reads those.
+   *
+   * @param windows how many, or how many images, at most; all if zero
+   */
+  Samples evaluation(
+      ModelLayout layout,
+      List<String> locations,
+      String option,
+      String model,
+      int length,
+      int windows)
+      throws IOException {
+    return layout.config().readsImages()
+        ? images(layout, locations, option, model, windows)
+        : evaluation(locations, option, model, length, windows);
+  }
+
+  private ImageSamples images(
+      ModelLayout layout, List<String> locations, String option, String model, int most)
+      throws IOException {
+    if (locations.size() > 1) {
+      throw new IllegalArgumentException(
+          "Cannot use "
+              + option
+              + " with "
+              + locations.size()
+              + " locations: "
+              + layout.config().architecture().className()
+              + " reads images; give one folder");
+    }
+    ImagePreprocessor preprocessor = ImagePreprocessor.open(storage, model);
+    ImageFolder all = ImageFolder.open(storage, locations.get(0), layout.config().labels());
+    int count = all.images().size();
+    if (most <= 0 || most >= count) {
+      return new ImageSamples(storage, all, preprocessor);
+    }
+    List<ImageFolder.LabelledImage> spread = new ArrayList<>();
+    for (long i = 0; i < most; i++) {
+      spread.add(all.images().get((int) (i * count / most)));
+    }
+    return new ImageSamples(storage, new ImageFolder(spread), preprocessor);
+  }
+
   private static void requireLength(int length) {
     if (length < 1 || length > MAX_LENGTH) {
       throw new IllegalArgumentException(
@@ -104,8 +174,10 @@ final class TokenInput {
     }
   }
 
-  static String summary(TokenSequences tokens) {
-    return String.format(Locale.ROOT, "%,d sequences, %,d tokens", tokens.count(), tokens.tokens());
+  static String summary(Samples samples) {
+    return samples instanceof TokenSequences tokens
+        ? String.format(Locale.ROOT, "%,d sequences, %,d tokens", tokens.count(), tokens.tokens())
+        : String.format(Locale.ROOT, "%,d images", samples.count());
   }
 
   private static boolean isTokenFile(List<String> locations, String option) {

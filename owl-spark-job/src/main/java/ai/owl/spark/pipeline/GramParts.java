@@ -52,7 +52,7 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
   }
 
   private static int group(SliceState state) {
-    return state.slice().index() / BlockGrams.GROUP;
+    return state.index() / BlockGrams.GROUP;
   }
 
   @Override

@@ -1,12 +1,16 @@
 package ai.owl.spark.pipeline;
 
 import ai.owl.calibration.BlockStatistics;
+import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.evaluation.AccuracyEvaluator;
+import ai.owl.image.ImageFolder.LabelledImage;
 import ai.owl.model.BlockLayout;
+import ai.owl.model.ClassificationHead;
 import ai.owl.model.LanguageModelHead;
 import ai.owl.model.ModelLayout;
-import ai.owl.model.TokenEmbedding;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.io.Serializable;
@@ -31,69 +35,87 @@ final class HiddenStates implements AutoCloseable {
 
   private final JavaSparkContext spark;
   private final ExecutorBlocks.Source source;
+  private final ModelLayout model;
+  private final Samples samples;
   private final List<Broadcast<?>> broadcasts = new ArrayList<>();
   private JavaRDD<SliceState> states;
   private boolean persisted;
 
   private HiddenStates(
-      JavaSparkContext spark, ExecutorBlocks.Source source, JavaRDD<SliceState> states) {
+      JavaSparkContext spark,
+      ExecutorBlocks.Source source,
+      ModelLayout model,
+      Samples samples,
+      JavaRDD<SliceState> states) {
     this.spark = spark;
     this.source = source;
+    this.model = model;
+    this.samples = samples;
     this.states = states;
   }
 
   /** What the tasks that embed or score need. */
-  record ModelWork(ExecutorBlocks.Source source, ModelLayout model) implements Serializable {}
+  record ModelWork(ExecutorBlocks.Source source, ModelLayout model, Samples samples)
+      implements Serializable {}
 
   /**
    * The states that enter the first block. Nothing runs before the first step.
    *
-   * @param group so many consecutive sequences are always in the same task
+   * @param group so many consecutive samples are always in the same task
    */
   static HiddenStates embed(
       JavaSparkContext spark,
       ExecutorBlocks.Source source,
       ModelLayout model,
-      TokenSequences sequences,
+      Samples samples,
       int group,
       int partitions) {
-    List<ArrayList<Slice>> groups = new ArrayList<>();
-    for (int i = 0; i < sequences.count(); i++) {
-      if (i % group == 0) {
-        groups.add(new ArrayList<>());
-      }
-      groups.get(i / group).add(new Slice(i, sequences.sequence(i)));
+    List<Integer> groups = new ArrayList<>();
+    for (int first = 0; first < samples.count(); first += group) {
+      groups.add(first);
     }
-    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks()));
+    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks(), samples));
     JavaRDD<SliceState> embedded =
         spark
             .parallelize(groups, Math.min(partitions, groups.size()))
-            .flatMap(ArrayList::iterator)
-            .mapPartitions(part -> embed((ModelWork) work.value(), part));
-    HiddenStates hidden = new HiddenStates(spark, source, embedded.setName("embeddings"));
+            .mapPartitions(part -> embed((ModelWork) work.value(), group, part));
+    HiddenStates hidden =
+        new HiddenStates(spark, source, model, samples, embedded.setName("embeddings"));
     hidden.broadcasts.add(work);
     return hidden;
   }
 
-  private static Iterator<SliceState> embed(ModelWork work, Iterator<Slice> slices)
+  private static Iterator<SliceState> embed(ModelWork work, int group, Iterator<Integer> groups)
       throws IOException {
     List<SliceState> states = new ArrayList<>();
+    int first = -1; // of consecutive samples that are embedded together
+    int end = -1;
     try (TensorReader reader = new TensorReader(work.source().storage())) {
-      while (slices.hasNext()) {
-        List<Slice> group = new ArrayList<>();
-        while (slices.hasNext() && group.size() < EMBEDDED_TOGETHER) {
-          group.add(slices.next());
+      while (groups.hasNext()) {
+        int next = groups.next();
+        if (next != end || end - first >= EMBEDDED_TOGETHER) {
+          embed(work, first, end, reader, states);
+          first = next;
         }
-        List<Matrix> hidden =
-            TokenEmbedding.embed(work.model(), group.stream().map(Slice::ids).toList(), reader);
-        for (int i = 0; i < group.size(); i++) {
-          try (Matrix matrix = hidden.get(i)) {
-            states.add(SliceState.of(group.get(i), matrix, new BlockStatistics()));
-          }
-        }
+        end = Math.min(work.samples().count(), next + group);
       }
+      embed(work, first, end, reader, states);
     }
     return states.iterator();
+  }
+
+  private static void embed(
+      ModelWork work, int first, int end, TensorReader reader, List<SliceState> states)
+      throws IOException {
+    if (first < 0) {
+      return;
+    }
+    List<Matrix> hidden = work.samples().embed(work.model(), first, end, reader);
+    for (int i = first; i < end; i++) {
+      try (Matrix matrix = hidden.get(i - first)) {
+        states.add(SliceState.of(i, matrix, new BlockStatistics()));
+      }
+    }
   }
 
   /**
@@ -149,32 +171,45 @@ final class HiddenStates implements AutoCloseable {
         .collect();
   }
 
-  /** The mean next-token loss of every slice, in order, after the last block. */
-  double[] losses(String description, ModelLayout model) {
-    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks()));
+  /**
+   * How well every sample is predicted, in order, after the last block: the mean next-token loss of
+   * a text; of an image, 1 if its label is the likeliest and 0 if not.
+   */
+  double[] scores(String description) {
+    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks(), samples));
     broadcasts.add(work);
     spark.setLocalProperty("spark.job.description", description);
-    List<Double> losses =
-        states.mapPartitions(part -> losses((ModelWork) work.value(), part)).collect();
-    return losses.stream().mapToDouble(Double::doubleValue).toArray();
+    List<Double> scores =
+        states.mapPartitions(part -> scores((ModelWork) work.value(), part)).collect();
+    return scores.stream().mapToDouble(Double::doubleValue).toArray();
   }
 
-  private static Iterator<Double> losses(ModelWork work, Iterator<SliceState> states)
+  private static Iterator<Double> scores(ModelWork work, Iterator<SliceState> states)
       throws IOException {
     ExecutorBlocks.useTaskCpus(TaskContext.get());
     List<Matrix> hidden = new ArrayList<>();
-    List<int[]> ids = new ArrayList<>();
+    List<Integer> indices = new ArrayList<>();
     try (TensorReader reader = new TensorReader(work.source().storage())) {
       while (states.hasNext()) {
         SliceState state = states.next();
         hidden.add(state.matrix());
-        ids.add(state.slice().ids());
+        indices.add(state.index());
       }
-      List<Double> losses = new ArrayList<>();
-      for (double loss : LanguageModelHead.losses(work.model(), hidden, ids, reader)) {
-        losses.add(loss);
+      List<Double> scores = new ArrayList<>();
+      if (work.samples() instanceof TokenSequences tokens) {
+        List<int[]> ids = indices.stream().map(tokens::sequence).toList();
+        for (double loss : LanguageModelHead.losses(work.model(), hidden, ids, reader)) {
+          scores.add(loss);
+        }
+      } else {
+        List<LabelledImage> images = ((ImageSamples) work.samples()).folder().images();
+        float[][] logits = ClassificationHead.logits(work.model(), hidden, reader);
+        for (int i = 0; i < logits.length; i++) {
+          LabelledImage image = images.get(indices.get(i));
+          scores.add(AccuracyEvaluator.likeliest(logits[i], image) == image.label() ? 1.0 : 0.0);
+        }
       }
-      return losses.iterator();
+      return scores.iterator();
     } finally {
       hidden.forEach(Matrix::close);
     }

@@ -36,7 +36,6 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
 
   @Override
   public void registerClasses(Kryo kryo) {
-    kryo.register(Slice.class, new SliceSerializer());
     kryo.register(GramKey.class, new GramKeySerializer());
     kryo.register(SliceState.class, new SliceStateSerializer());
     kryo.register(BlockStatistics.class, new BlockStatisticsSerializer());
@@ -64,21 +63,6 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
     kryo.register(ArrayList.class);
   }
 
-  private static final class SliceSerializer extends Serializer<Slice> {
-    @Override
-    public void write(Kryo kryo, Output out, Slice slice) {
-      out.writeInt(slice.index());
-      out.writeInt(slice.ids().length);
-      out.writeInts(slice.ids());
-    }
-
-    @Override
-    public Slice read(Kryo kryo, Input in, Class<Slice> type) {
-      int index = in.readInt();
-      return new Slice(index, in.readInts(in.readInt()));
-    }
-  }
-
   private static final class GramKeySerializer extends Serializer<GramKey> {
     @Override
     public void write(Kryo kryo, Output out, GramKey key) {
@@ -96,7 +80,7 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
   private static final class SliceStateSerializer extends Serializer<SliceState> {
     @Override
     public void write(Kryo kryo, Output out, SliceState state) {
-      kryo.writeObject(out, state.slice());
+      out.writeInt(state.index());
       out.writeInt(state.cols());
       out.writeInt(state.hidden().length);
       out.writeFloats(state.hidden());
@@ -105,10 +89,10 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
 
     @Override
     public SliceState read(Kryo kryo, Input in, Class<SliceState> type) {
-      Slice slice = kryo.readObject(in, Slice.class);
+      int index = in.readInt();
       int cols = in.readInt();
       float[] hidden = in.readFloats(in.readInt());
-      return new SliceState(slice, cols, hidden, kryo.readObject(in, BlockStatistics.class));
+      return new SliceState(index, cols, hidden, kryo.readObject(in, BlockStatistics.class));
     }
   }
 

@@ -6,9 +6,12 @@ import ai.owl.allocation.LinearProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockGrams;
 import ai.owl.calibration.BlockStatistics;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Storage;
+import ai.owl.evaluation.Accuracy;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.evaluation.Quality;
 import ai.owl.kernel.Spectrum;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
@@ -21,6 +24,7 @@ import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Set;
@@ -63,7 +67,7 @@ final class Passes implements AutoCloseable {
   }
 
   /** The statistics of every block of the dense model. */
-  List<BlockStatistics> dense(TokenSequences sequences) {
+  List<BlockStatistics> dense(Samples sequences) {
     clock.begin(PruneRun.CALIBRATE, blocks.size());
     List<BlockStatistics> statistics = new ArrayList<>();
     try (HiddenStates hidden = embed(sequences)) {
@@ -161,7 +165,7 @@ final class Passes implements AutoCloseable {
    * @param dense the dense model's statistics, or none: those of the first block are the same
    */
   List<BlockStatistics> sequential(
-      TokenSequences sequences,
+      Samples sequences,
       PruneOptions options,
       List<BlockStatistics> dense,
       SparsityAllocation allocation) {
@@ -228,7 +232,7 @@ final class Passes implements AutoCloseable {
    * @param grams where the Gram matrices of a block's linear layers are to be kept; none if not
    */
   Solved solve(
-      TokenSequences sequences,
+      Samples sequences,
       PruneOptions options,
       SparsityAllocation allocation,
       Function<LinearLayer, OutputShard> place,
@@ -343,14 +347,14 @@ final class Passes implements AutoCloseable {
   }
 
   /** The perplexity of the model as it is. */
-  Perplexity evaluate(TokenSequences windows) {
-    return evaluate(windows, block -> new Step.Advance(block, false, after(block)));
+  Quality evaluate(Samples samples) {
+    return evaluate(samples, block -> new Step.Advance(block, false, after(block)));
   }
 
   /** The perplexity the model has with its blocks' weights where they were written to. */
-  Perplexity evaluate(TokenSequences windows, Solved solved) {
+  Quality evaluate(Samples samples, Solved solved) {
     return evaluate(
-        windows,
+        samples,
         block -> {
           int next = block.index() + 1;
           List<BlockLayout> ahead =
@@ -360,24 +364,27 @@ final class Passes implements AutoCloseable {
   }
 
   /** The perplexity the model would have if its blocks were pruned so; nothing is written. */
-  Perplexity evaluate(TokenSequences windows, List<PrunedBlock> plan) {
+  Quality evaluate(Samples samples, List<PrunedBlock> plan) {
     return evaluate(
-        windows, block -> new Step.AdvancePruned(plan.get(block.index()), false, after(block)));
+        samples, block -> new Step.AdvancePruned(plan.get(block.index()), false, after(block)));
   }
 
-  private Perplexity evaluate(TokenSequences windows, Function<BlockLayout, Step> step) {
+  private Quality evaluate(Samples samples, Function<BlockLayout, Step> step) {
     clock.begin(PruneRun.EVALUATE, blocks.size());
-    try (HiddenStates hidden = embed(windows)) {
+    try (HiddenStates hidden = embed(samples)) {
       for (BlockLayout block : blocks) {
         hidden.step(describe(PruneRun.EVALUATE, block), step.apply(block));
         clock.step(name(block));
       }
-      double[] losses = hidden.losses(PruneRun.EVALUATE + ": language-model head", model);
-      return Perplexity.of(losses, windows.tokens());
+      double[] scores = hidden.scores(PruneRun.EVALUATE + ": head");
+      if (samples instanceof TokenSequences windows) {
+        return Perplexity.of(scores, windows.tokens());
+      }
+      return new Accuracy((int) Arrays.stream(scores).sum(), scores.length);
     }
   }
 
-  private HiddenStates embed(TokenSequences sequences) {
+  private HiddenStates embed(Samples sequences) {
     return HiddenStates.embed(spark, source, model, sequences, 1, partitions);
   }
 

@@ -4,21 +4,23 @@ import ai.owl.calibration.BlockStatistics;
 import ai.owl.tensor.Matrix;
 
 /**
- * A slice between two steps: its hidden states, and what was observed on the way.
+ * A sample between two steps: its hidden states, and what was observed on the way. One sample is
+ * the unit of work; it is fixed by the data and not by the cluster, so that sums over samples,
+ * taken in their order, are the same for any number of partitions.
  *
- * @param slice which sequence
+ * @param index 0-based position in the calibration or evaluation set
  * @param cols hidden size
- * @param hidden (tokens, cols), row-major; empty once no block is left to run
+ * @param hidden (tokens, cols), row-major
  * @param statistics of the block observed in the last step; without any if none was
  */
-record SliceState(Slice slice, int cols, float[] hidden, BlockStatistics statistics) {
-  static SliceState of(Slice slice, Matrix hidden, BlockStatistics statistics) {
-    return new SliceState(slice, hidden.cols(), hidden.toArray(), statistics);
+record SliceState(int index, int cols, float[] hidden, BlockStatistics statistics) {
+  static SliceState of(int index, Matrix hidden, BlockStatistics statistics) {
+    return new SliceState(index, hidden.cols(), hidden.toArray(), statistics);
   }
 
   /** The hidden states outside the heap, for the kernels; the caller's to close. */
   Matrix matrix() {
-    int tokens = slice.ids().length;
+    int tokens = hidden.length / cols;
     Matrix matrix = new Matrix(tokens, cols);
     for (int t = 0; t < tokens; t++) {
       matrix.copyFrom(t, 0, hidden, t * cols, cols);

@@ -4,16 +4,20 @@ import ai.owl.allocation.Evidence;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockStatistics;
+import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
+import ai.owl.evaluation.Accuracy;
 import ai.owl.evaluation.Perplexity;
+import ai.owl.evaluation.Quality;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
-import ai.owl.pipeline.MeasuredTokens;
+import ai.owl.pipeline.MeasuredSamples;
 import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.OutputShard;
 import ai.owl.pipeline.Progress;
@@ -107,8 +111,8 @@ public final class SparkPipeline {
    */
   public PruneReport prune(
       PruneOptions options,
-      Optional<TokenSequences> calibration,
-      Optional<TokenSequences> evaluation)
+      Optional<? extends Samples> calibration,
+      Optional<? extends Samples> evaluation)
       throws IOException {
     Optional<StatisticsStore> store = store();
     PruneRun run =
@@ -119,16 +123,17 @@ public final class SparkPipeline {
             store.filter(kept -> suffices(kept, options)).flatMap(StatisticsStore::tokens),
             evaluation,
             progress);
-    store.ifPresent(kept -> kept.requireOf(run.inputDigest(), calibration));
+    store.ifPresent(kept -> kept.requireOf(run.inputDigest(), run.measured()));
     OutputCheckpoint output = run.begin();
-    PruneRun.Evaluation perplexity =
+    PruneRun.Evaluation quality =
         location -> evaluate(location, evaluation.orElseThrow(), run.clock());
     try (Passes passes = passes(run.model(), run.clock())) {
-      Optional<Perplexity> before = run.dense(perplexity);
+      Optional<Quality> before = run.dense(quality);
       DenseModel measured =
           measure(
               passes,
               store,
+              run.model(),
               run.inputDigest(),
               options.model(),
               calibration,
@@ -175,7 +180,7 @@ public final class SparkPipeline {
       run.clock().begin(PruneRun.COMMIT, 1);
       output.commit(receipts);
       PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(report, before, perplexity);
+      return run.finish(report, before, quality);
     } catch (Throwable e) {
       output.abort();
       throw causeOf(e);
@@ -203,7 +208,7 @@ public final class SparkPipeline {
       Passes passes,
       ModelLayout model,
       String digest,
-      Optional<TokenSequences> calibration,
+      Optional<? extends Samples> calibration,
       PruneOptions options,
       SparsityAllocation allocation,
       Function<LinearLayer, OutputShard> place)
@@ -225,7 +230,7 @@ public final class SparkPipeline {
         .addGrams(
             digest,
             options.model(),
-            MeasuredTokens.of(calibration.orElseThrow()),
+            MeasuredSamples.of(calibration.orElseThrow(), model),
             model.blocks().stream().map(LayerProfile::ofShapes).toList());
     return solved;
   }
@@ -257,9 +262,10 @@ public final class SparkPipeline {
   private DenseModel measure(
       Passes passes,
       Optional<StatisticsStore> store,
+      ModelLayout layout,
       String digest,
       String model,
-      Optional<TokenSequences> calibration,
+      Optional<? extends Samples> calibration,
       boolean needsNorms,
       SortedSet<Double> thresholds,
       Set<Evidence> asked)
@@ -295,7 +301,9 @@ public final class SparkPipeline {
             .add(
                 digest,
                 model,
-                pass ? calibration.map(MeasuredTokens::of) : Optional.empty(),
+                pass
+                    ? Optional.of(MeasuredSamples.of(calibration.orElseThrow(), layout))
+                    : Optional.empty(),
                 pass ? norms : List.of(),
                 profiles);
     return new DenseModel(whole.norms(), whole.profiles());
@@ -307,7 +315,7 @@ public final class SparkPipeline {
    *
    * @param spectra whether the linear layers' singular values are wanted too, which takes long
    */
-  public StatisticsStore calibrate(String model, TokenSequences calibration, boolean spectra)
+  public StatisticsStore calibrate(String model, Samples calibration, boolean spectra)
       throws IOException {
     Checkpoint checkpoint = Checkpoint.open(storage, model);
     ModelLayout layout = ModelLayout.of(checkpoint);
@@ -315,7 +323,7 @@ public final class SparkPipeline {
     PruneRun.lengthWarning(calibration, layout).ifPresent(progress::warn);
     StatisticsStore store = store().orElseThrow();
     String digest = checkpoint.digest();
-    store.requireOf(digest, Optional.of(calibration));
+    store.requireOf(digest, Optional.of(MeasuredSamples.of(calibration, layout)));
     Set<Evidence> asked = EnumSet.allOf(Evidence.class);
     if (!spectra) {
       asked.remove(Evidence.SPECTRA);
@@ -324,6 +332,7 @@ public final class SparkPipeline {
       measure(
           passes,
           Optional.of(store),
+          layout,
           digest,
           model,
           Optional.of(calibration),
@@ -341,23 +350,32 @@ public final class SparkPipeline {
         "prune %d blocks with %s to %s", blocks, options.pruner().name(), options.sparsity());
   }
 
-  /** The perplexity of any checkpoint. */
+  /** The perplexity of any checkpoint of a language model. */
   public Perplexity evaluate(String location, TokenSequences windows) throws IOException {
+    return (Perplexity) evaluate(location, (Samples) windows);
+  }
+
+  /** The accuracy of any checkpoint of an image classifier. */
+  public Accuracy evaluate(String location, ImageSamples images) throws IOException {
+    return (Accuracy) evaluate(location, (Samples) images);
+  }
+
+  /** How good any checkpoint is: the perplexity of texts, the accuracy on images. */
+  public Quality evaluate(String location, Samples samples) throws IOException {
     try {
-      PruneRun.lengthWarning(windows, ModelLayout.of(Checkpoint.open(storage, location)))
+      PruneRun.lengthWarning(samples, ModelLayout.of(Checkpoint.open(storage, location)))
           .ifPresent(progress::warn);
-      return evaluate(location, windows, new StageClock(progress));
+      return evaluate(location, samples, new StageClock(progress));
     } catch (Throwable e) {
       throw causeOf(e);
     }
   }
 
-  private Perplexity evaluate(String location, TokenSequences windows, StageClock clock)
-      throws IOException {
+  private Quality evaluate(String location, Samples samples, StageClock clock) throws IOException {
     ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
-    PruneRun.requireUsable(windows, model, "evaluation");
+    PruneRun.requireUsable(samples, model, "evaluation");
     try (Passes passes = passes(model, clock)) {
-      return passes.evaluate(windows);
+      return passes.evaluate(samples);
     }
   }
 
@@ -371,13 +389,15 @@ public final class SparkPipeline {
       throws IOException {
     Optional<StatisticsStore> store = store();
     SweepRun run = SweepRun.plan(storage, options, calibration, windows, progress);
-    store.ifPresent(kept -> kept.requireOf(run.inputDigest(), Optional.of(calibration)));
+    Optional<MeasuredSamples> measured = Optional.of(MeasuredSamples.of(calibration, run.model()));
+    store.ifPresent(kept -> kept.requireOf(run.inputDigest(), measured));
     try (Passes passes = passes(run.model(), run.clock())) {
-      Perplexity dense = run.dense(() -> passes.evaluate(windows));
+      Perplexity dense = run.dense(() -> (Perplexity) passes.evaluate(windows));
       DenseModel known =
           measure(
               passes,
               store,
+              run.model(),
               run.inputDigest(),
               options.model(),
               Optional.of(calibration),
@@ -425,7 +445,7 @@ public final class SparkPipeline {
                 way,
                 allocation,
                 parts::place);
-        Perplexity pruned = passes.evaluate(windows, solved);
+        Perplexity pruned = (Perplexity) passes.evaluate(windows, solved);
         run.add(way, profiles, allocation, solved.linears(), pruned);
       }
       return;
@@ -439,7 +459,7 @@ public final class SparkPipeline {
     passes
         .flat("count what " + way.pruner().name() + " removes", counts)
         .forEach(done -> linears.add(done.linears()));
-    run.add(way, profiles, allocation, linears, passes.evaluate(windows, plan));
+    run.add(way, profiles, allocation, linears, (Perplexity) passes.evaluate(windows, plan));
   }
 
   private Passes passes(ModelLayout model, StageClock clock) {

@@ -5,14 +5,13 @@ import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.LinearProfile;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.ColumnNorms;
-import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.kernel.ScoreHistogram;
 import ai.owl.kernel.Spectrum;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearInput;
-import ai.owl.pipeline.MeasuredTokens;
+import ai.owl.pipeline.MeasuredSamples;
 import ai.owl.spark.storage.ParquetTable;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -116,7 +115,7 @@ public final class StatisticsStore {
   private final String location;
   private final String model; // digest; empty in an empty store
   private final String modelLocation;
-  private final Optional<MeasuredTokens> tokens;
+  private final Optional<MeasuredSamples> tokens;
   private final List<BlockStatistics> norms; // by block, or none
   private final List<LayerProfile> profiles; // by block, or none
   private final boolean hasGrams;
@@ -126,7 +125,7 @@ public final class StatisticsStore {
       String location,
       String model,
       String modelLocation,
-      Optional<MeasuredTokens> tokens,
+      Optional<MeasuredSamples> tokens,
       List<BlockStatistics> norms,
       List<LayerProfile> profiles,
       boolean hasGrams) {
@@ -165,10 +164,10 @@ public final class StatisticsStore {
         throw malformed(location, "its format is " + json.path("format") + ", not " + FORMAT, null);
       }
       JsonNode measured = json.path("calibration");
-      Optional<MeasuredTokens> tokens =
+      Optional<MeasuredSamples> tokens =
           measured.isObject()
               ? Optional.of(
-                  new MeasuredTokens(
+                  new MeasuredSamples(
                       measured.path("digest").asText(),
                       measured.path("sequences").asInt(),
                       measured.path("tokens").asLong()))
@@ -230,7 +229,7 @@ public final class StatisticsStore {
   }
 
   /** The tokens that its activations are of, if there are any. */
-  public Optional<MeasuredTokens> tokens() {
+  public Optional<MeasuredSamples> tokens() {
     return tokens;
   }
 
@@ -265,9 +264,9 @@ public final class StatisticsStore {
    * Refuses statistics of something else.
    *
    * @param digest of the checkpoint at work
-   * @param calibration the tokens at work, if they are known
+   * @param calibration the samples at work, if they are known
    */
-  public void requireOf(String digest, Optional<TokenSequences> calibration) {
+  public void requireOf(String digest, Optional<MeasuredSamples> calibration) {
     if (!isEmpty() && !model.equals(digest)) {
       throw new IllegalArgumentException(
           "Cannot use --statistics "
@@ -277,7 +276,7 @@ public final class StatisticsStore {
               + "; give another folder");
     }
     if (tokens.isPresent() && calibration.isPresent()) {
-      MeasuredTokens ours = MeasuredTokens.of(calibration.get());
+      MeasuredSamples ours = calibration.get();
       if (!tokens.get().equals(ours)) {
         throw new IllegalArgumentException(
             String.format(
@@ -292,7 +291,7 @@ public final class StatisticsStore {
     }
   }
 
-  private static String named(MeasuredTokens tokens) {
+  private static String named(MeasuredSamples tokens) {
     return String.format(
         Locale.ROOT,
         "%d sequences, %,d tokens, %s…",
@@ -311,7 +310,7 @@ public final class StatisticsStore {
   StatisticsStore add(
       String digest,
       String at,
-      Optional<MeasuredTokens> newTokens,
+      Optional<MeasuredSamples> newTokens,
       List<BlockStatistics> newNorms,
       List<LayerProfile> measured)
       throws IOException {
@@ -321,7 +320,7 @@ public final class StatisticsStore {
   private StatisticsStore add(
       String digest,
       String at,
-      Optional<MeasuredTokens> newTokens,
+      Optional<MeasuredSamples> newTokens,
       List<BlockStatistics> newNorms,
       List<LayerProfile> measured,
       boolean grams)
@@ -399,7 +398,7 @@ public final class StatisticsStore {
   }
 
   /** Says that the Gram matrices of all blocks, made with these tokens, are kept. */
-  StatisticsStore addGrams(String digest, String at, MeasuredTokens of, List<LayerProfile> shapes)
+  StatisticsStore addGrams(String digest, String at, MeasuredSamples of, List<LayerProfile> shapes)
       throws IOException {
     return add(digest, at, Optional.of(of), List.of(), shapes, true);
   }

@@ -57,7 +57,7 @@ sealed interface Step extends Serializable {
             ActivationObserver observer = step.observe() ? statistics : ActivationObserver.NONE;
             try (Matrix hidden = state.matrix()) {
               block.block().advance(hidden, buffers, observer);
-              after.add(SliceState.of(state.slice(), hidden, statistics));
+              after.add(SliceState.of(state.index(), hidden, statistics));
             }
           }
         }
@@ -68,7 +68,7 @@ sealed interface Step extends Serializable {
             try (Matrix hidden = state.matrix()) {
               block.block().observe(hidden, buffers, statistics);
             }
-            after.add(new SliceState(state.slice(), state.cols(), state.hidden(), statistics));
+            after.add(new SliceState(state.index(), state.cols(), state.hidden(), statistics));
           }
         }
       } else if (work.step() instanceof AdvancePruned step) {
@@ -84,7 +84,7 @@ sealed interface Step extends Serializable {
                   next.block().observe(hidden, buffers, statistics);
                 }
               }
-              after.add(SliceState.of(state.slice(), hidden, statistics));
+              after.add(SliceState.of(state.index(), hidden, statistics));
             }
           }
         }

@@ -1,6 +1,7 @@
 package ai.owl.spark.report;
 
-import ai.owl.evaluation.Perplexity;
+import ai.owl.evaluation.Accuracy;
+import ai.owl.evaluation.Quality;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -40,10 +41,15 @@ final class PrunePage {
             report.blocks().size(),
             report.blocks().size() == 1 ? "block" : "blocks");
     if (report.dense().isEmpty() || report.pruned().isEmpty()) {
-      return text + " Its perplexity was not measured: --evaluate does.";
+      return text + " How good it is was not measured: --evaluate does.";
     }
     double dense = report.dense().get().value();
     double pruned = report.pruned().get().value();
+    if (report.dense().get() instanceof Accuracy) {
+      return Numbers.format(
+          "%s Top-1 accuracy went from %s to %s.",
+          text, Numbers.percent(dense), Numbers.percent(pruned));
+    }
     double factor = pruned / dense;
     String numbers = "from " + Numbers.perplexity(dense) + " to " + Numbers.perplexity(pruned);
     String change;
@@ -64,15 +70,14 @@ final class PrunePage {
   private static List<Page.Tile> tiles(PruneReport report) {
     List<Page.Tile> tiles = new ArrayList<>();
     if (report.dense().isPresent() && report.pruned().isPresent()) {
-      Perplexity dense = report.dense().get();
+      Quality dense = report.dense().get();
+      boolean accuracy = dense instanceof Accuracy;
       tiles.add(
           new Page.Tile(
-              "Perplexity",
-              Numbers.perplexity(dense.value()),
-              Numbers.perplexity(report.pruned().get().value()),
-              Numbers.format(
-                  "over %,d windows, %,d tokens; lower is better",
-                  dense.windows(), dense.tokens())));
+              accuracy ? "Top-1 accuracy" : "Perplexity",
+              number(dense),
+              number(report.pruned().get()),
+              dense.basis() + (accuracy ? "; higher is better" : "; lower is better")));
     } else {
       tiles.add(new Page.Tile("Perplexity", "", Numbers.NONE, "not measured"));
     }
@@ -103,6 +108,12 @@ final class PrunePage {
     return tiles;
   }
 
+  private static String number(Quality quality) {
+    return quality instanceof Accuracy
+        ? Numbers.percent(quality.value())
+        : Numbers.perplexity(quality.value());
+  }
+
   private static Map<String, String> settings(ObjectNode data) {
     Map<String, String> settings = new LinkedHashMap<>();
     Page.flatten("", data.path("options"), settings);
@@ -110,6 +121,9 @@ final class PrunePage {
     Page.flatten("calibration", data.path("calibration"), settings);
     if (data.has("perplexity")) {
       Page.flatten("evaluation.windows", data.path("perplexity").path("windows"), settings);
+    }
+    if (data.has("accuracy")) {
+      Page.flatten("evaluation.images", data.path("accuracy").path("images"), settings);
     }
     Page.flatten("fingerprint", data.path("fingerprint"), settings);
     return settings;

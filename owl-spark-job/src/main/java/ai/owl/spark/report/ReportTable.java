@@ -38,11 +38,11 @@ public final class ReportTable {
             dense ->
                 line(
                     text,
-                    "%nperplexity %.4f dense, %s pruned, over %d windows of %d tokens in all",
+                    "%n%s %.4f dense, %s pruned, %s",
+                    dense.name(),
                     dense.value(),
                     report.pruned().map(pruned -> format("%.4f", pruned.value())).orElse("none"),
-                    dense.windows(),
-                    dense.tokens()));
+                    dense.basis()));
     text.append(System.lineSeparator());
     double total = report.seconds().values().stream().mapToDouble(Double::doubleValue).sum();
     report.seconds().forEach((stage, seconds) -> line(text, "%-10s %9.1f s", stage, seconds));

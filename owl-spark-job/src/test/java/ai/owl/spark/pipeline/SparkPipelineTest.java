@@ -5,10 +5,16 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.owl.allocation.Rounding;
 import ai.owl.allocation.Uniform;
+import ai.owl.calibration.ImageSamples;
 import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
+import ai.owl.evaluation.Accuracy;
+import ai.owl.image.ImageFolder;
+import ai.owl.image.ImagePreprocessor;
+import ai.owl.model.ModelLayout;
 import ai.owl.oracle.Fixture;
 import ai.owl.pipeline.LocalPipeline;
 import ai.owl.pipeline.Progress;
@@ -148,6 +154,68 @@ class SparkPipelineTest {
       assertThat(report.blocks()).isEqualTo(local.blocks());
       assertThat(report.pruned()).isEqualTo(local.pruned());
     }
+  }
+
+  /** A vision transformer: images instead of tokens, accuracy instead of perplexity. */
+  @ParameterizedTest
+  @MethodSource("ways")
+  void prunesAModelOfImagesAsTheLocalPipeline(PruneOptions way) throws Exception {
+    Path folder =
+        Path.of(System.getProperty("owl.golden")).resolveSibling("golden-images/vit-bf16");
+    String model = folder.resolve("model").toString();
+    List<String> labels = ModelLayout.of(Checkpoint.open(STORAGE, model)).config().labels();
+    ImageSamples images =
+        new ImageSamples(
+            STORAGE,
+            ImageFolder.open(STORAGE, folder.resolve("images").toString(), labels),
+            ImagePreprocessor.open(STORAGE, model));
+    PruneOptions options = way.withModel(model);
+    PruneReport local =
+        new LocalPipeline(STORAGE, Progress.NONE)
+            .prune(options.withOutput(output("local")), Optional.of(images), Optional.of(images));
+    for (int partitions : new int[] {1, 5}) {
+      PruneOptions distributed = options.withOutput(output("spark" + partitions));
+      PruneReport report =
+          new SparkPipeline(spark, STORAGE, Progress.NONE, partitions)
+              .prune(distributed, Optional.of(images), Optional.of(images));
+      assertThat(Folders.digests(Path.of(distributed.output())))
+          .isEqualTo(Folders.digests(Path.of(output("local"))));
+      assertThat(report.blocks()).isEqualTo(local.blocks());
+      assertThat(report.dense()).isEqualTo(local.dense()).get().isInstanceOf(Accuracy.class);
+      assertThat(report.pruned()).isEqualTo(local.pruned());
+    }
+  }
+
+  @Test
+  void refusesWhatTheModelDoesNotRead() throws Exception {
+    Path folder =
+        Path.of(System.getProperty("owl.golden")).resolveSibling("golden-images/vit-bf16");
+    Fixture text = Fixture.golden("llama-f32");
+    SparkPipeline pipeline = new SparkPipeline(spark, STORAGE, Progress.NONE);
+    PruneOptions options =
+        PruneOptions.defaults(folder.resolve("model").toString(), output("never"));
+    assertThatThrownBy(
+            () -> pipeline.prune(options, Optional.of(text.calibration()), Optional.empty()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot run token ids through ViTForImageClassification: it reads images; give it a"
+                + " folder of images");
+    ImageSamples images =
+        new ImageSamples(
+            STORAGE,
+            ImageFolder.open(STORAGE, folder.resolve("images/owl").toString(), List.of("owl")),
+            ImagePreprocessor.open(STORAGE, options.model()));
+    assertThatThrownBy(
+            () ->
+                pipeline.prune(
+                    options.withModel(text.model()), Optional.of(images), Optional.empty()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot use images for calibration: LlamaForCausalLM reads token ids; give it text");
+    assertThatThrownBy(() -> pipeline.evaluate(options.model(), images))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("has no label");
+    assertThat(Path.of(options.output())).doesNotExist();
   }
 
   /** Sequences of different lengths, more of them than partitions. */
