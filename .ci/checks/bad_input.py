@@ -221,7 +221,7 @@ CASES = [
             "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16,
         }),
     ),
-    Case("hidden_act gelu", ["gelu"], config(hidden_act="gelu")),
+    Case("hidden_act quick_gelu", ["quick_gelu"], config(hidden_act="quick_gelu")),
     Case("config.json is no JSON", [r"config\.json"], file("model/config.json", '{"architectures": [')),
     # the calibration
     Case("empty text", [r"empty\.txt"], file("empty.txt", ""), {**TEXT, "calibration": "{}/empty.txt"}),

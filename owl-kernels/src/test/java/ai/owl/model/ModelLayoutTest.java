@@ -329,14 +329,17 @@ class ModelLayoutTest {
 
   @Test
   void survivesSerialization() throws Exception {
-    ModelLayout model = sample.layout(storage);
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
-      out.writeObject(model);
-    }
-    try (ObjectInputStream in =
-        new ObjectInputStream(new ByteArrayInputStream(bytes.toByteArray()))) {
-      assertThat(in.readObject()).isEqualTo(model);
+    for (SampleModel any :
+        List.of(sample, SampleModel.opt(false), SampleModel.opt(true), SampleModel.vit())) {
+      ModelLayout model = any.layout(storage);
+      ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+      try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
+        out.writeObject(model);
+      }
+      try (ObjectInputStream in =
+          new ObjectInputStream(new ByteArrayInputStream(bytes.toByteArray()))) {
+        assertThat(in.readObject()).isEqualTo(model);
+      }
     }
   }
 
