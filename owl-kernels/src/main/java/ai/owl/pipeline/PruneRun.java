@@ -308,7 +308,7 @@ public final class PruneRun {
       return Optional.empty();
     }
     lengthWarning(evaluation.get(), model).ifPresent(clock::warn);
-    clock.say("quality of the dense model");
+    clock.say(measure() + " of the dense model");
     return Optional.of(quality.of(options.model()));
   }
 
@@ -323,7 +323,7 @@ public final class PruneRun {
     List<String> warnings = new ArrayList<>(report.warnings());
     if (evaluation.isPresent()) {
       write(report.with(dense, pruned, clock.seconds(), warnings));
-      clock.say("quality of the pruned model");
+      clock.say(measure() + " of the pruned model");
       try {
         pruned = Optional.of(quality.of(options.output()));
       } catch (MalformedCheckpointException beyondMeasure) {
@@ -334,6 +334,10 @@ public final class PruneRun {
     PruneReport whole = report.with(dense, pruned, clock.seconds(), warnings);
     write(whole);
     return whole;
+  }
+
+  private String measure() {
+    return evaluation.orElseThrow() instanceof ImageSamples ? "accuracy" : "perplexity";
   }
 
   private void write(PruneReport report) throws IOException {
