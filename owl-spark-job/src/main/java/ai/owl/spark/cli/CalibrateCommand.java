@@ -1,7 +1,6 @@
 package ai.owl.spark.cli;
 
 import ai.owl.calibration.Samples;
-import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
 import ai.owl.model.ModelLayout;
@@ -13,6 +12,7 @@ import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code owl calibrate}: one pass through the dense model, kept for everything after it. */
@@ -52,29 +52,7 @@ final class CalibrateCommand implements Callable<Integer> {
           "Also take the singular values of every linear layer, which --allocation alpha looks at.")
   private boolean spectra;
 
-  @Option(
-      names = "--sequences",
-      defaultValue = "128",
-      paramLabel = "N",
-      description = "Calibration windows to draw from text. Default: 128.")
-  private int sequences;
-
-  @Option(
-      names = "--length",
-      defaultValue = "2048",
-      paramLabel = "T",
-      description = "Tokens of a window. Default: 2048.")
-  private int length;
-
-  @Option(names = "--seed", defaultValue = "0", paramLabel = "SEED", description = "Default: 0.")
-  private long seed;
-
-  @Option(
-      names = "--sampling",
-      defaultValue = "published",
-      paramLabel = "NAME",
-      description = "published or packed, as for prune. Default: ${DEFAULT-VALUE}.")
-  private WindowSampling sampling;
+  @Mixin private CalibrationFlags sampled;
 
   @Override
   public Integer call() throws Exception {
@@ -87,7 +65,7 @@ final class CalibrateCommand implements Callable<Integer> {
       StatisticsStore.open(storage, statistics); // refuses a wrong folder before text is read
       Samples samples =
           new TokenInput(spark.hadoopConfiguration(), storage)
-              .calibration(layout, calibration, model, sampling, sequences, length, seed);
+              .calibration(layout, calibration, model, sampled);
       progress.say("calibration: " + TokenInput.summary(samples));
       StatisticsStore store =
           new SparkPipeline(spark, storage, progress)

@@ -61,6 +61,8 @@ final class DemoCommand implements Callable<Integer> {
   private static final String EVALUATION = "evaluation.jsonl";
   private static final int SEQUENCES = 48;
   private static final int LENGTH = 256;
+  private static final CalibrationFlags SAMPLED =
+      CalibrationFlags.of(WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
   private static final String PROMPT = "One morning,";
   private static final int TOKENS = 60;
 
@@ -110,8 +112,7 @@ final class DemoCommand implements Callable<Integer> {
       unpack(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       TokenSequences calibration =
-          input.calibration(
-              List.of(inOutput(CALIBRATION)), model(), WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
+          input.calibration(List.of(inOutput(CALIBRATION)), model(), SAMPLED);
       TokenSequences windows =
           input.evaluation(List.of(inOutput(EVALUATION)), EVALUATION, model(), LENGTH, 0);
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
@@ -144,8 +145,7 @@ final class DemoCommand implements Callable<Integer> {
               seconds,
               warnings);
       Map<String, Object> inputs = new LinkedHashMap<>();
-      TokenInput.describe(
-          inputs, List.of(inOutput(CALIBRATION)), WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
+      TokenInput.describe(inputs, List.of(inOutput(CALIBRATION)), SAMPLED);
       TokenInput.describe(inputs, List.of(inOutput(EVALUATION)), LENGTH);
       String page = inOutput("report.html");
       storage.writeAll(

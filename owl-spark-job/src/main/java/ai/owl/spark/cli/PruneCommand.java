@@ -4,7 +4,6 @@ import ai.owl.allocation.GivenRatios;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.Uniform;
 import ai.owl.calibration.Samples;
-import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
 import ai.owl.model.ModelLayout;
@@ -103,35 +102,7 @@ final class PruneCommand implements Callable<Integer> {
               + " (one pass, faster). Default: ${DEFAULT-VALUE}.")
   private Propagation propagation;
 
-  @Option(
-      names = "--sequences",
-      defaultValue = "128",
-      paramLabel = "N",
-      description = "Calibration windows to draw from text. Default: 128.")
-  private int sequences;
-
-  @Option(
-      names = "--length",
-      defaultValue = "2048",
-      paramLabel = "T",
-      description = "Tokens of a window, for calibration and evaluation. Default: 2048.")
-  private int length;
-
-  @Option(
-      names = "--seed",
-      defaultValue = "0",
-      paramLabel = "SEED",
-      description = "Seed of the published sampling. Default: 0.")
-  private long seed;
-
-  @Option(
-      names = "--sampling",
-      defaultValue = "published",
-      paramLabel = "NAME",
-      description =
-          "published (a random window from each drawn document) or packed (consecutive windows of"
-              + " all documents). Default: ${DEFAULT-VALUE}.")
-  private WindowSampling sampling;
+  @Mixin private CalibrationFlags sampled;
 
   @Option(
       names = "--evaluate",
@@ -203,10 +174,8 @@ final class PruneCommand implements Callable<Integer> {
       Optional<Samples> sequencesToObserve = Optional.empty();
       Map<String, Object> inputs = new LinkedHashMap<>();
       if (!calibration.isEmpty() && options.needsCalibration()) {
-        sequencesToObserve =
-            Optional.of(
-                input.calibration(layout, calibration, model, sampling, sequences, length, seed));
-        TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
+        sequencesToObserve = Optional.of(input.calibration(layout, calibration, model, sampled));
+        TokenInput.describe(inputs, calibration, sampled);
         progress.say("calibration: " + TokenInput.summary(sequencesToObserve.get()));
       }
       if (!calibration.isEmpty() && !options.needsCalibration()) {
@@ -219,8 +188,10 @@ final class PruneCommand implements Callable<Integer> {
       }
       Optional<Samples> windows = Optional.empty();
       if (!evaluate.isEmpty()) {
-        windows = Optional.of(input.evaluation(layout, evaluate, "--evaluate", model, length, 0));
-        TokenInput.describe(inputs, evaluate, length);
+        windows =
+            Optional.of(
+                input.evaluation(layout, evaluate, "--evaluate", model, sampled.length(), 0));
+        TokenInput.describe(inputs, evaluate, sampled.length());
         progress.say("evaluation: " + TokenInput.summary(windows.get()));
       }
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);

@@ -3,7 +3,6 @@ package ai.owl.spark.cli;
 import ai.owl.allocation.AlphaFit;
 import ai.owl.allocation.SparsityAllocator;
 import ai.owl.calibration.TokenSequences;
-import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
 import ai.owl.model.ModelLayout;
@@ -169,29 +168,7 @@ final class SweepCommand implements Callable<Integer> {
       description = "sequential, dense. Default: ${DEFAULT-VALUE}.")
   private List<Propagation> propagations = List.of();
 
-  @Option(
-      names = "--sequences",
-      defaultValue = "128",
-      paramLabel = "N",
-      description = "Calibration windows to draw from text. Default: 128.")
-  private int sequences;
-
-  @Option(
-      names = "--length",
-      defaultValue = "2048",
-      paramLabel = "T",
-      description = "Tokens of a window, for calibration and evaluation. Default: 2048.")
-  private int length;
-
-  @Option(names = "--seed", defaultValue = "0", paramLabel = "SEED", description = "Default: 0.")
-  private long seed;
-
-  @Option(
-      names = "--sampling",
-      defaultValue = "published",
-      paramLabel = "NAME",
-      description = "published or packed, as for prune. Default: ${DEFAULT-VALUE}.")
-  private WindowSampling sampling;
+  @Mixin private CalibrationFlags sampled;
 
   @Option(
       names = "--statistics",
@@ -242,14 +219,13 @@ final class SweepCommand implements Callable<Integer> {
       progress.say(InspectCommand.summary(model, layout));
       requireUsable(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
-      TokenSequences observed =
-          input.calibration(calibration, model, sampling, sequences, length, seed);
-      TokenSequences windows = input.evaluation(evaluate, "--evaluate", model, length, 0);
+      TokenSequences observed = input.calibration(calibration, model, sampled);
+      TokenSequences windows = input.evaluation(evaluate, "--evaluate", model, sampled.length(), 0);
       progress.say("calibration: " + TokenInput.summary(observed));
       progress.say("evaluation: " + TokenInput.summary(windows));
       Map<String, Object> inputs = new LinkedHashMap<>();
-      TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
-      TokenInput.describe(inputs, evaluate, length);
+      TokenInput.describe(inputs, calibration, sampled);
+      TokenInput.describe(inputs, evaluate, sampled.length());
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       SweepReport report =
           statistics

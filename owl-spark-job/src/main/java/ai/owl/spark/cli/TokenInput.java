@@ -8,7 +8,6 @@ import ai.owl.calibration.TextDocuments;
 import ai.owl.calibration.TextTokenizer;
 import ai.owl.calibration.TokenFile;
 import ai.owl.calibration.TokenSequences;
-import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Storage;
 import ai.owl.image.ImageFolder;
 import ai.owl.image.ImagePreprocessor;
@@ -34,25 +33,21 @@ final class TokenInput {
   }
 
   /** Calibration sequences: ready ids from a .safetensors file, or windows drawn from text. */
-  TokenSequences calibration(
-      List<String> locations,
-      String model,
-      WindowSampling sampling,
-      int sequences,
-      int length,
-      long seed)
+  TokenSequences calibration(List<String> locations, String model, CalibrationFlags sampled)
       throws IOException {
-    if (sequences < 1) {
+    if (sampled.sequences() < 1) {
       throw new IllegalArgumentException(
-          "Cannot use --sequences " + sequences + ": it is at least 1");
+          "Cannot use --sequences " + sampled.sequences() + ": it is at least 1");
     }
-    requireLength(length);
+    requireLength(sampled.length());
     if (isTokenFile(locations, "--calibration")) {
       return TokenFile.read(storage, locations.get(0), TokenFile.CALIBRATION);
     }
     try (TextDocuments documents = documents(locations);
         TextTokenizer tokenizer = TextTokenizer.load(storage, model)) {
-      return sampling.sample(documents, tokenizer, sequences, length, seed);
+      return sampled
+          .sampling()
+          .sample(documents, tokenizer, sampled.sequences(), sampled.length(), sampled.seed());
     }
   }
 
@@ -81,21 +76,15 @@ final class TokenInput {
   /**
    * What a model is shown for calibration: text or token ids, or images where it reads those.
    *
-   * @param sequences of images, how many at most: spread evenly over the folder, so that every
-   *     label is seen
+   * @param sampled of images, its number is how many at most: spread evenly over the folder, so
+   *     that every label is seen
    */
   Samples calibration(
-      ModelLayout layout,
-      List<String> locations,
-      String model,
-      WindowSampling sampling,
-      int sequences,
-      int length,
-      long seed)
+      ModelLayout layout, List<String> locations, String model, CalibrationFlags sampled)
       throws IOException {
     return layout.config().readsImages()
-        ? images(layout, locations, "--calibration", model, sequences)
-        : calibration(locations, model, sampling, sequences, length, seed);
+        ? images(layout, locations, "--calibration", model, sampled.sequences())
+        : calibration(locations, model, sampled);
   }
 
   /**
@@ -151,18 +140,13 @@ final class TokenInput {
 
   /** What calibration reads, for the report. */
   static void describe(
-      Map<String, Object> inputs,
-      List<String> calibration,
-      WindowSampling sampling,
-      int sequences,
-      int length,
-      long seed) {
+      Map<String, Object> inputs, List<String> calibration, CalibrationFlags sampled) {
     inputs.put("calibration", calibration);
     if (!isTokenFile(calibration, "--calibration")) {
-      inputs.put("sampling", sampling.name().toLowerCase(Locale.ROOT));
-      inputs.put("sequences", sequences);
-      inputs.put("length", length);
-      inputs.put("seed", seed);
+      inputs.put("sampling", sampled.sampling().name().toLowerCase(Locale.ROOT));
+      inputs.put("sequences", sampled.sequences());
+      inputs.put("length", sampled.length());
+      inputs.put("seed", sampled.seed());
     }
   }
 
