@@ -34,12 +34,12 @@ class PackageDirectionTest {
           evaluation     : tensor kernel checkpoint model calibration.TokenSequences
           pipeline       : tensor kernel checkpoint model calibration pruning allocation evaluation
 
-          spark.storage  : checkpoint
+          spark.storage  : checkpoint calibration
           spark.report   : pipeline pruning allocation evaluation spark.storage.ParquetTable
           spark.pipeline : pipeline tensor kernel checkpoint model calibration pruning allocation \
                            evaluation spark.storage.ParquetTable
-          spark.ml       : spark.pipeline pipeline tensor kernel checkpoint model calibration \
-                           pruning allocation evaluation
+          spark.ml       : spark.pipeline spark.storage pipeline tensor kernel checkpoint model \
+                           calibration pruning allocation evaluation
           spark.cli      : *
           """);
 

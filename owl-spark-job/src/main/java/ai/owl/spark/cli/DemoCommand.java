@@ -22,6 +22,7 @@ import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.Sample;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;

@@ -20,6 +20,7 @@ import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.Provenance;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

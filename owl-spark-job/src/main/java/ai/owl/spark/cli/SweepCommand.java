@@ -17,6 +17,7 @@ import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.report.SweepTable;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;

@@ -302,14 +302,22 @@ final class Passes implements AutoCloseable {
   }
 
   private Perplexity evaluate(TokenSequences windows, Function<BlockLayout, Step> step) {
+    return Perplexity.of(losses(windows, step), windows.tokens());
+  }
+
+  /** The mean next-token loss of every sequence in the model as it is, in nats. */
+  double[] losses(TokenSequences sequences) {
+    return losses(sequences, block -> new Step.Advance(block, false, after(block)));
+  }
+
+  private double[] losses(TokenSequences windows, Function<BlockLayout, Step> step) {
     clock.begin(PruneRun.EVALUATE, blocks.size());
     try (HiddenStates hidden = embed(windows)) {
       for (BlockLayout block : blocks) {
         hidden.step(describe(PruneRun.EVALUATE, block), step.apply(block));
         clock.step(name(block));
       }
-      double[] losses = hidden.losses(PruneRun.EVALUATE + ": language-model head", model);
-      return Perplexity.of(losses, windows.tokens());
+      return hidden.losses(PruneRun.EVALUATE + ": language-model head", model);
     }
   }
 

@@ -2,6 +2,7 @@ package ai.owl.spark.pipeline;
 
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.tensor.Matrix;
+import java.io.Serializable;
 
 /**
  * A slice between two steps: its hidden states, and what was observed on the way.
@@ -11,7 +12,8 @@ import ai.owl.tensor.Matrix;
  * @param hidden (tokens, cols), row-major; empty once no block is left to run
  * @param statistics of the block observed in the last step; without any if none was
  */
-record SliceState(Slice slice, int cols, float[] hidden, BlockStatistics statistics) {
+record SliceState(Slice slice, int cols, float[] hidden, BlockStatistics statistics)
+    implements Serializable {
   static SliceState of(Slice slice, Matrix hidden, BlockStatistics statistics) {
     return new SliceState(slice, hidden.cols(), hidden.toArray(), statistics);
   }

@@ -1,5 +1,6 @@
 package ai.owl.spark.pipeline;
 
+import ai.owl.allocation.Evidence;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockStatistics;
@@ -26,6 +27,8 @@ import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.SortedSet;
 import org.apache.spark.api.java.JavaSparkContext;
 
 /**
@@ -53,8 +56,11 @@ public final class SparkPipeline {
   /**
    * @param partitions into how many tasks the sequences are cut at most; the result does not depend
    *     on it
+   * @throws IllegalArgumentException if Spark's serializer is Kryo without {@link
+   *     OwlKryoRegistrator}
    */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress, int partitions) {
+    OwlKryoRegistrator.requireUsable(spark.getConf());
     this.spark = spark;
     this.storage = storage;
     this.progress = progress;
@@ -123,6 +129,50 @@ public final class SparkPipeline {
   private static String describe(PruneOptions options, int blocks) {
     return String.format(
         "prune %d blocks with %s to %s", blocks, options.pruner().name(), options.sparsity());
+  }
+
+  /**
+   * Measures the blocks of a checkpoint as allocators look at them. Writes nothing.
+   *
+   * @param calibration the sequences that activations are measured on
+   * @param thresholds to count outliers at
+   * @return one a block, in order
+   */
+  public List<LayerProfile> profile(
+      String location,
+      TokenSequences calibration,
+      SortedSet<Double> thresholds,
+      Set<Evidence> asked)
+      throws IOException {
+    try {
+      ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+      PruneRun.requireUsable(calibration, model, "calibration");
+      PruneRun.lengthWarning(calibration, model).ifPresent(progress::warn);
+      try (Passes passes = passes(model, new StageClock(progress))) {
+        return passes.profile(passes.dense(calibration), thresholds, asked);
+      }
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
+  }
+
+  /**
+   * What each sequence costs a checkpoint.
+   *
+   * @return the mean next-token loss of every sequence, in nats; NaN or infinite where the model's
+   *     hidden states are not finite
+   */
+  public double[] losses(String location, TokenSequences sequences) throws IOException {
+    try {
+      ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+      PruneRun.requireUsable(sequences, model, "evaluation");
+      PruneRun.lengthWarning(sequences, model).ifPresent(progress::warn);
+      try (Passes passes = passes(model, new StageClock(progress))) {
+        return passes.losses(sequences);
+      }
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
   }
 
   /** The perplexity of any checkpoint. */

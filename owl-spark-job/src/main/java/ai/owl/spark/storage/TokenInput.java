@@ -1,4 +1,4 @@
-package ai.owl.spark.cli;
+package ai.owl.spark.storage;
 
 import ai.owl.calibration.DocumentSource;
 import ai.owl.calibration.EvaluationWindows;
@@ -15,20 +15,20 @@ import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 
 /** Turns what the user calls calibration or evaluation data into token ids. */
-final class TokenInput {
+public final class TokenInput {
   private final Configuration hadoop;
   private final Storage storage;
 
   /** No model looks further, and a mistyped number should not end in want of memory. */
   private static final int MAX_LENGTH = 1 << 20;
 
-  TokenInput(Configuration hadoop, Storage storage) {
+  public TokenInput(Configuration hadoop, Storage storage) {
     this.hadoop = hadoop;
     this.storage = storage;
   }
 
   /** Calibration sequences: ready ids from a .safetensors file, or windows drawn from text. */
-  TokenSequences calibration(
+  public TokenSequences calibration(
       List<String> locations,
       String model,
       WindowSampling sampling,
@@ -55,7 +55,7 @@ final class TokenInput {
    *
    * @param windows how many at most; all if zero
    */
-  TokenSequences evaluation(
+  public TokenSequences evaluation(
       List<String> locations, String option, String model, int length, int windows)
       throws IOException {
     requireLength(length);
@@ -80,7 +80,7 @@ final class TokenInput {
   }
 
   /** What calibration reads, for the report. */
-  static void describe(
+  public static void describe(
       Map<String, Object> inputs,
       List<String> calibration,
       WindowSampling sampling,
@@ -97,14 +97,14 @@ final class TokenInput {
   }
 
   /** What evaluation reads, for the report. */
-  static void describe(Map<String, Object> inputs, List<String> evaluation, int length) {
+  public static void describe(Map<String, Object> inputs, List<String> evaluation, int length) {
     inputs.put("evaluation", evaluation);
     if (!isTokenFile(evaluation, "--evaluate")) {
       inputs.put("length", length);
     }
   }
 
-  static String summary(TokenSequences tokens) {
+  public static String summary(TokenSequences tokens) {
     return String.format(Locale.ROOT, "%,d sequences, %,d tokens", tokens.count(), tokens.tokens());
   }
 
