@@ -3,9 +3,6 @@ package ai.owl.spark.ml;
 import ai.owl.allocation.Evidence;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.calibration.TokenSequences;
-import ai.owl.checkpoint.Storage;
-import ai.owl.spark.pipeline.SparkPipeline;
-import ai.owl.spark.storage.HadoopStorage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.Arrays;
@@ -14,7 +11,6 @@ import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
-import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.ml.Transformer;
 import org.apache.spark.ml.param.DoubleArrayParam;
 import org.apache.spark.ml.param.ParamMap;
@@ -121,15 +117,15 @@ public final class BlockProfiler extends Transformer
   @Override
   public Dataset<Row> transform(Dataset<?> dataset) {
     transformSchema(dataset.schema());
-    JavaSparkContext spark =
-        JavaSparkContext.fromSparkContext(dataset.sparkSession().sparkContext());
-    Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+    SessionPipeline session = SessionPipeline.of(dataset);
     SortedSet<Double> asked =
         Arrays.stream(getThresholds()).boxed().collect(Collectors.toCollection(TreeSet::new));
     try {
-      TokenSequences calibration = DatasetTokens.calibration(dataset, this, this, storage);
+      TokenSequences calibration =
+          DatasetTokens.calibration(dataset, this, this, session.storage());
       List<LayerProfile> profiles =
-          new SparkPipeline(spark, storage, new LoggedProgress())
+          session
+              .pipeline()
               .profile(
                   getModel(), calibration, asked, Set.of(Evidence.OUTLIERS, Evidence.SCORE_SUMS));
       return BlockTable.of(dataset.sparkSession(), profiles);

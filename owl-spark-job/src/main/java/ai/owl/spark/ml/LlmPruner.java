@@ -3,20 +3,15 @@ package ai.owl.spark.ml;
 import ai.owl.allocation.Rounding;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
-import ai.owl.checkpoint.Storage;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparsityPattern;
-import ai.owl.spark.pipeline.SparkPipeline;
-import ai.owl.spark.storage.HadoopStorage;
-import ai.owl.spark.storage.TokenInput;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.Optional;
-import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.ml.Estimator;
 import org.apache.spark.ml.param.ParamMap;
 import org.apache.spark.ml.util.DefaultParamsReader;
@@ -199,23 +194,21 @@ public final class LlmPruner extends Estimator<LlmPrunerModel>
     if (options.needsCalibration()) {
       transformSchema(dataset.schema());
     }
-    JavaSparkContext spark =
-        JavaSparkContext.fromSparkContext(dataset.sparkSession().sparkContext());
-    Storage storage = new HadoopStorage(spark.hadoopConfiguration());
-    SparkPipeline pipeline = new SparkPipeline(spark, storage, new LoggedProgress());
+    SessionPipeline session = SessionPipeline.of(dataset);
     try {
       // What can be refused at once is refused before any text is tokenized.
-      ModelLayout.of(Checkpoint.open(storage, getModel()));
-      OutputCheckpoint.requireFree(storage, options);
+      ModelLayout.of(Checkpoint.open(session.storage(), getModel()));
+      OutputCheckpoint.requireFree(session.storage(), options);
       Optional<TokenSequences> calibration =
           options.needsCalibration()
-              ? Optional.of(DatasetTokens.calibration(dataset, this, this, storage))
+              ? Optional.of(DatasetTokens.calibration(dataset, this, this, session.storage()))
               : Optional.empty();
       Optional<TokenSequences> windows = Optional.empty();
       if (isDefined(evaluation())) {
         windows =
             Optional.of(
-                new TokenInput(spark.hadoopConfiguration(), storage)
+                session
+                    .tokenInput()
                     .evaluation(
                         ParamValues.locations(getEvaluation()),
                         "evaluation",
@@ -223,7 +216,7 @@ public final class LlmPruner extends Estimator<LlmPrunerModel>
                         getLength(),
                         0));
       }
-      PruneReport report = pipeline.prune(options, calibration, windows);
+      PruneReport report = session.pipeline().prune(options, calibration, windows);
       LlmPrunerModel model = new LlmPrunerModel(uid, report.toJson().toString());
       return copyValues(model, new ParamMap()).setParent(this);
     } catch (IOException e) {

@@ -2,8 +2,6 @@ package ai.owl.spark.ml;
 
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Storage;
-import ai.owl.spark.pipeline.SparkPipeline;
-import ai.owl.spark.storage.HadoopStorage;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -13,7 +11,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.ml.Model;
 import org.apache.spark.ml.param.ParamMap;
 import org.apache.spark.ml.util.DefaultParamsReader;
@@ -139,18 +136,16 @@ public final class LlmPrunerModel extends Model<LlmPrunerModel>
   @Override
   public Dataset<Row> transform(Dataset<?> dataset) {
     StructType schema = transformSchema(dataset.schema());
-    JavaSparkContext spark =
-        JavaSparkContext.fromSparkContext(dataset.sparkSession().sparkContext());
-    Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+    SessionPipeline session = SessionPipeline.of(dataset);
     try {
       List<Row> rows = dataset.toDF().collectAsList();
-      List<int[]> tokens = DatasetTokens.rows(rows, dataset.schema(), this, getOutput(), storage);
+      List<int[]> tokens =
+          DatasetTokens.rows(rows, dataset.schema(), this, getOutput(), session.storage());
       List<int[]> predicting = tokens.stream().filter(ids -> ids.length > 1).toList();
       double[] losses =
           predicting.isEmpty()
               ? new double[0]
-              : new SparkPipeline(spark, storage, new LoggedProgress())
-                  .losses(getOutput(), TokenSequences.of(predicting));
+              : session.pipeline().losses(getOutput(), TokenSequences.of(predicting));
       List<Row> appended = new ArrayList<>();
       int next = 0;
       for (int i = 0; i < rows.size(); i++) {

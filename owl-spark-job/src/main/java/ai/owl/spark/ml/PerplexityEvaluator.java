@@ -10,13 +10,10 @@ import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.SweepOptions;
 import ai.owl.pipeline.SweepReport;
 import ai.owl.pruning.SparsityPattern;
-import ai.owl.spark.pipeline.SparkPipeline;
-import ai.owl.spark.storage.HadoopStorage;
 import ai.owl.spark.storage.TokenInput;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.List;
-import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.ml.evaluation.Evaluator;
 import org.apache.spark.ml.param.Param;
 import org.apache.spark.ml.param.ParamMap;
@@ -203,13 +200,11 @@ public final class PerplexityEvaluator extends Evaluator
    */
   @Override
   public double evaluate(Dataset<?> dataset) {
-    JavaSparkContext spark =
-        JavaSparkContext.fromSparkContext(dataset.sparkSession().sparkContext());
-    Storage storage = new HadoopStorage(spark.hadoopConfiguration());
+    SessionPipeline session = SessionPipeline.of(dataset);
     GivenRatios ratios = BlockTable.ratios(dataset, this);
     try {
-      SweepOptions options = options(ratios, storage);
-      TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
+      SweepOptions options = options(ratios, session.storage());
+      TokenInput input = session.tokenInput();
       TokenSequences calibration =
           input.calibration(
               ParamValues.locations(getCalibration()),
@@ -221,9 +216,7 @@ public final class PerplexityEvaluator extends Evaluator
       TokenSequences windows =
           input.evaluation(
               ParamValues.locations(getEvaluation()), "evaluation", getModel(), getLength(), 0);
-      SweepReport report =
-          new SparkPipeline(spark, storage, new LoggedProgress())
-              .sweep(options, calibration, windows);
+      SweepReport report = session.pipeline().sweep(options, calibration, windows);
       return report.rows().isEmpty()
           ? Double.POSITIVE_INFINITY
           : report.rows().get(0).pruned().value();
