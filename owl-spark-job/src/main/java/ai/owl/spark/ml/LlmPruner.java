@@ -28,9 +28,9 @@ import org.apache.spark.sql.types.StructType;
  * writes the pruned checkpoint to {@code output}. If neither metric nor strategy looks at
  * activations, the dataset is not read.
  *
- * <p>Text is sampled in the order of the dataset's rows, on the driver: for the same windows every
- * time, its order has to be the same. It needs no special Spark session; with Kryo, {@link
- * ai.owl.spark.pipeline.OwlKryoRegistrator} has to be among its registrators.
+ * <p>Text is sampled on the driver, in the order of the dataset's rows: the same windows every time
+ * take the same order every time. Spark's default session will do; where the serializer is Kryo,
+ * {@link ai.owl.spark.pipeline.OwlKryoRegistrator} has to be among its registrators.
  *
  * <p>Metrics are as published. What only the command line can set is the comparison group, Wanda's
  * variant, RIA's power, SparseGPT's dampening and block size, the rounding of N:M patterns, and

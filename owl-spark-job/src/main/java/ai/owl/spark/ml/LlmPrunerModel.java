@@ -129,9 +129,9 @@ public final class LlmPrunerModel extends Model<LlmPrunerModel>
   /**
    * Appends the pruned checkpoint's mean next-token loss on each row, in nats: of the first {@code
    * length} tokens of its text, or of all its token ids. Null if there are fewer than two, and
-   * nothing is predicted. The exponential of the mean over windows of one length is their
-   * perplexity. Runs the model when it is called, and collects the rows for it, as tokens are
-   * gathered on the driver everywhere here.
+   * nothing is predicted; NaN or infinite if the model's hidden states are. The exponential of the
+   * mean over windows of one length is their perplexity. Runs the model when it is called, and
+   * collects the rows for it, as tokens are gathered on the driver everywhere here.
    */
   @Override
   public Dataset<Row> transform(Dataset<?> dataset) {

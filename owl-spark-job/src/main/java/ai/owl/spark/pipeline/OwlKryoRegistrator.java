@@ -20,8 +20,8 @@ import org.apache.spark.serializer.KryoSerializer;
 
 /**
  * All that crosses between machines, and how: what is large as raw arrays, the rest by Java's own
- * serialization, since Kryo 4 cannot make records. Nothing else gets through, because registration
- * is required; native arrays in particular would arrive broken.
+ * serialization, since Kryo 4 cannot make records. Nothing else gets through in a session of ours,
+ * because registration is required there; native arrays in particular would arrive broken.
  */
 public final class OwlKryoRegistrator implements KryoRegistrator {
   /** One 65B sequence is 64 MiB of hidden states, as large as Spark's default limit. */
