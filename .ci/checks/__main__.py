@@ -25,6 +25,7 @@ import notebooks
 import oracle
 import product
 import repeating
+import snippet
 import stories
 import sweeping
 import text
@@ -33,7 +34,7 @@ from verdict import Failed
 
 def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
-    for module in (oracle, stories, loading, text, generating, sweeping, demo, notebooks, repeating, bad_input):
+    for module in (oracle, stories, loading, text, generating, sweeping, demo, notebooks, snippet, repeating, bad_input):
         yield from module.checks(fixtures)
 
 

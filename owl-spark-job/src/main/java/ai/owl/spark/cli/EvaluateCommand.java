@@ -10,6 +10,7 @@ import ai.owl.evaluation.Quality;
 import ai.owl.model.ModelLayout;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.LinkedHashMap;

@@ -370,17 +370,25 @@ final class Passes implements AutoCloseable {
   }
 
   private Quality evaluate(Samples samples, Function<BlockLayout, Step> step) {
+    double[] scores = scores(samples, step);
+    return samples instanceof TokenSequences windows
+        ? Perplexity.of(scores, windows.tokens())
+        : new Accuracy((int) Arrays.stream(scores).sum(), scores.length);
+  }
+
+  /** The mean next-token loss of every sequence in the model as it is, in nats. */
+  double[] losses(TokenSequences sequences) {
+    return scores(sequences, block -> new Step.Advance(block, false, after(block)));
+  }
+
+  private double[] scores(Samples samples, Function<BlockLayout, Step> step) {
     clock.begin(PruneRun.EVALUATE, blocks.size());
     try (HiddenStates hidden = embed(samples)) {
       for (BlockLayout block : blocks) {
         hidden.step(describe(PruneRun.EVALUATE, block), step.apply(block));
         clock.step(name(block));
       }
-      double[] scores = hidden.scores(PruneRun.EVALUATE + ": head");
-      if (samples instanceof TokenSequences windows) {
-        return Perplexity.of(scores, windows.tokens());
-      }
-      return new Accuracy((int) Arrays.stream(scores).sum(), scores.length);
+      return hidden.scores(PruneRun.EVALUATE + ": head");
     }
   }
 
