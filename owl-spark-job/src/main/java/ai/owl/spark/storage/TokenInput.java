@@ -95,7 +95,8 @@ public final class TokenInput {
       throws IOException {
     return layout.config().readsImages()
         ? images(layout, locations, "--calibration", model, sequences)
-        : calibration(locations, model, sampling, sequences, length, seed);
+        : calibration(
+            texts(layout, locations, "--calibration"), model, sampling, sequences, length, seed);
   }
 
   /**
@@ -113,7 +114,25 @@ public final class TokenInput {
       throws IOException {
     return layout.config().readsImages()
         ? images(layout, locations, option, model, windows)
-        : evaluation(locations, option, model, length, windows);
+        : evaluation(texts(layout, locations, option), option, model, length, windows);
+  }
+
+  /** The locations, none of which is a folder, such as one of images; but Parquet's are. */
+  private List<String> texts(ModelLayout layout, List<String> locations, String option)
+      throws IOException {
+    for (String location : locations) {
+      if (storage.isFolder(location) && !(source(location) instanceof ParquetDocuments)) {
+        throw new IllegalArgumentException(
+            "Cannot use "
+                + option
+                + " "
+                + location
+                + ": it is a folder, and "
+                + layout.config().architecture().className()
+                + " reads text; give files of text or of token ids");
+      }
+    }
+    return locations;
   }
 
   private ImageSamples images(
@@ -128,6 +147,17 @@ public final class TokenInput {
               + " locations: "
               + layout.config().architecture().className()
               + " reads images; give one folder");
+    }
+    String folder = locations.get(0);
+    if (storage.exists(folder) && !storage.isFolder(folder)) {
+      throw new IllegalArgumentException(
+          "Cannot use "
+              + option
+              + " "
+              + folder
+              + ": it is a file, and "
+              + layout.config().architecture().className()
+              + " reads images; give a folder of them");
     }
     ImagePreprocessor preprocessor = ImagePreprocessor.open(storage, model);
     ImageFolder all = ImageFolder.open(storage, locations.get(0), layout.config().labels());
