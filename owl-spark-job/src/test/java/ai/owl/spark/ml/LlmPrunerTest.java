@@ -30,6 +30,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.ml.param.ParamMap;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -225,8 +226,11 @@ class LlmPrunerTest {
     assertThat(loaded.report()).isEqualTo(model.report());
     assertThat(loaded.transform(calibration()).collectAsList())
         .isEqualTo(model.transform(calibration()).collectAsList());
-    assertThat(model.copy(new org.apache.spark.ml.param.ParamMap()).report())
-        .isEqualTo(model.report());
+    LlmPrunerModel copy = model.copy(new ParamMap().put(model.lossCol().w("nats")));
+    assertThat(copy.report()).isEqualTo(model.report());
+    assertThat(copy.getLossCol()).isEqualTo("nats");
+    assertThat(copy.getOutput()).isEqualTo(model.getOutput());
+    assertThat(copy.parent()).isSameAs(model.parent());
     String savedPruner = temporary.resolve("saved-pruner").toString();
     pruner.save(savedPruner);
     assertThat(LlmPruner.load(savedPruner).extractParamMap().toString())
