@@ -172,11 +172,11 @@ def check_report_of_demo():
 
     def look(page):
         embedded = data(page)
-        require(len(embedded["rows"]) == 4, f"{len(embedded['rows'])} rows in the page's data")
+        require(len(embedded["rows"]) == len(WAYS), f"{len(embedded['rows'])} rows in the page's data")
         text = figure_text(page, "perplexity-figure")
         for label, value in rows.items():
             require(f"{value:.3f}" in text, f"the picture of perplexities lacks {label} {value:.3f}: {text}")
-        require_table_under(page, "perplexity-figure", 4)
+        require_table_under(page, "perplexity-figure", len(WAYS))
         body = page.inner_text("body")
         out, _ = run()
         for story in re.findall(r"^  (One morning,.*)$", out, re.MULTILINE):

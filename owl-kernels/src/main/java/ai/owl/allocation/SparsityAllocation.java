@@ -195,10 +195,17 @@ public record SparsityAllocation(
                 + of
                 + " weights of block "
                 + i
-                + ": use a smaller --lambda");
+                + ": use a smaller --lambda, or whatever sets the allocation's width");
       }
       rounded.add((double) (of - kept[i]) / of);
       sum += rounded.get(i);
+    }
+    if (rounded.stream().distinct().count() == 1 && sparsities.stream().distinct().count() > 1) {
+      notes.add(
+          "rounded to groups of "
+              + of
+              + ", all blocks have the same sparsity: a wider allocation, such as a larger --lambda,"
+              + " would tell them apart");
     }
     double mean = sum / kept.length;
     boolean met = Math.abs(mean - target) <= TOLERANCE;

@@ -17,6 +17,15 @@ public record Ria(double activationPower) implements PruningMetric {
     this(0.5);
   }
 
+  public Ria {
+    if (!(activationPower >= 0 && activationPower <= 4)) {
+      throw new IllegalArgumentException(
+          "Cannot use --activation-power "
+              + activationPower
+              + ": it is the power of the activations' norms, in [0, 4]");
+    }
+  }
+
   @Override
   public String name() {
     return "ria";

@@ -31,6 +31,7 @@ import java.util.Set;
 import java.util.SortedSet;
 import java.util.UUID;
 import java.util.function.Function;
+import org.apache.spark.SparkExecutorInfo;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.broadcast.Broadcast;
 
@@ -409,8 +410,30 @@ final class Passes implements AutoCloseable {
     return stage + ": block " + block.index() + " of 0.." + (blocks.size() - 1);
   }
 
+  /**
+   * After a failure other tasks may still be at work; a session that is closed under them would
+   * complain of their results.
+   */
+  private void awaitTasks() {
+    try {
+      for (int i = 0; i < 100; i++) {
+        int running = 0;
+        for (SparkExecutorInfo executor : spark.sc().statusTracker().getExecutorInfos()) {
+          running += executor.numRunningTasks();
+        }
+        if (running == 0) {
+          return;
+        }
+        Thread.sleep(50);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
   @Override
   public void close() {
+    awaitTasks();
     jobs.close();
     ExecutorBlocks.clear();
   }

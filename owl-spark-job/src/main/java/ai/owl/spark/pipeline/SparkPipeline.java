@@ -278,7 +278,9 @@ public final class SparkPipeline {
     SortedSet<Double> counted = new TreeSet<>(thresholds);
     if (store.isPresent()) {
       Set<Evidence> missing = store.get().lacks(asked, thresholds);
-      if (missing.isEmpty() && !(needsNorms && store.get().norms().isEmpty())) {
+      if (!store.get().isEmpty()
+          && missing.isEmpty()
+          && !(needsNorms && store.get().norms().isEmpty())) {
         progress.say("what is needed of the dense model is known from " + statistics.orElseThrow());
         return new DenseModel(store.get().norms(), store.get().profiles());
       }

@@ -29,7 +29,7 @@ public final class AllocationTable {
     line(
         text,
         "block   outliers %%   sparsity %%%s   weights",
-        linears ? "   of its layers %%   " : "");
+        linears ? "   of its layers %   " : "");
     for (LayerProfile profile : profiles) {
       int block = profile.block();
       line(

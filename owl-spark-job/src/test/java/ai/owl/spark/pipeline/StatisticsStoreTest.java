@@ -11,6 +11,7 @@ import ai.owl.allocation.Global;
 import ai.owl.allocation.Lamp;
 import ai.owl.allocation.Owl;
 import ai.owl.allocation.SparsityAllocator;
+import ai.owl.allocation.Uniform;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.checkpoint.MalformedCheckpointException;
@@ -201,6 +202,13 @@ class StatisticsStoreTest {
                 tokens,
                 false))
         .contains(PruneRun.PROPAGATE);
+  }
+
+  /** Nothing is asked of the dense model, and nothing is known of it. */
+  @Test
+  void anAllocationThatMeasuresNothingDoesNotMindAnEmptyStore() throws Exception {
+    pruneBothWays(
+        options("uniform").withAllocator(new Uniform()), Optional.of(FIXTURE.calibration()), false);
   }
 
   @Test
