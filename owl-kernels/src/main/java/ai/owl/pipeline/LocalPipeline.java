@@ -25,6 +25,8 @@ import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.tensor.Matrix;
+import ai.owl.zeroshot.TaskEvaluator;
+import ai.owl.zeroshot.TaskSuite;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -271,6 +273,25 @@ public final class LocalPipeline {
   /** The accuracy of any checkpoint of an image classifier. */
   public Accuracy evaluate(String location, ImageSamples images) throws IOException {
     return (Accuracy) evaluate(location, images, new StageClock(progress));
+  }
+
+  /**
+   * Runs the items of tasks through any checkpoint of a language model.
+   *
+   * @return for every batch of the suite the log-probabilities of its predictions
+   */
+  public List<double[]> logProbabilities(String location, TaskSuite tasks) throws IOException {
+    return logProbabilities(location, tasks, new StageClock(progress));
+  }
+
+  private List<double[]> logProbabilities(String location, TaskSuite tasks, StageClock clock)
+      throws IOException {
+    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    clock.begin(PruneRun.TASKS, model.blocks().size());
+    try (TensorReader reader = new TensorReader(storage)) {
+      return TaskEvaluator.logProbabilities(
+          model, tasks.sequences(), reader, block -> clock.step("block " + block));
+    }
   }
 
   private Quality evaluate(String location, Samples samples, StageClock clock) throws IOException {

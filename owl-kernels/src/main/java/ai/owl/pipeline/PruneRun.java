@@ -3,6 +3,7 @@ package ai.owl.pipeline;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
@@ -38,10 +39,11 @@ public final class PruneRun {
   public static final String PRUNE = "prune";
   public static final String COMMIT = "commit";
   public static final String EVALUATE = "evaluate";
+  public static final String TASKS = "tasks";
 
   /** All stages a run can have, in order. */
   public static final List<String> STAGES =
-      List.of(CALIBRATE, PROFILE, ALLOCATE, PROPAGATE, PRUNE, COMMIT, EVALUATE);
+      List.of(CALIBRATE, PROFILE, ALLOCATE, PROPAGATE, PRUNE, COMMIT, EVALUATE, TASKS);
 
   /** Outliers are counted at the thresholds of the paper's grid too; one scan serves all. */
   private static final List<Double> USUAL_THRESHOLDS = List.of(3.0, 5.0, 7.0, 10.0);
@@ -152,6 +154,10 @@ public final class PruneRun {
         AccuracyEvaluator.requireLabels(images);
       }
       return;
+    }
+    if (samples instanceof PackedSequences) {
+      throw new IllegalArgumentException(
+          "Cannot use packed sequences for " + role + ": they are made for scoring tasks");
     }
     TokenSequences tokens = (TokenSequences) samples;
     int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);

@@ -31,6 +31,7 @@ import ai.owl.pipeline.SweepReport;
 import ai.owl.pipeline.SweepRun;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.Pruner;
+import ai.owl.zeroshot.TaskSuite;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
@@ -375,7 +376,29 @@ public final class SparkPipeline {
     ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
     PruneRun.requireUsable(samples, model, "evaluation");
     try (Passes passes = passes(model, clock)) {
-      return passes.evaluate(samples);
+      return passes.evaluate(passes.itself(), samples);
+    }
+  }
+
+  /**
+   * Runs the items of tasks through any checkpoint of a language model.
+   *
+   * @return for every batch of the suite the log-probabilities of its predictions
+   */
+  public List<double[]> logProbabilities(String location, TaskSuite tasks) throws IOException {
+    try {
+      tasks.warnings().forEach(progress::warn);
+      return logProbabilities(location, tasks, new StageClock(progress));
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
+  }
+
+  private List<double[]> logProbabilities(String location, TaskSuite tasks, StageClock clock)
+      throws IOException {
+    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    try (Passes passes = passes(model, clock)) {
+      return passes.logProbabilities(passes.itself(), tasks.sequences());
     }
   }
 
@@ -392,7 +415,7 @@ public final class SparkPipeline {
     Optional<MeasuredSamples> measured = Optional.of(MeasuredSamples.of(calibration, run.model()));
     store.ifPresent(kept -> kept.requireOf(run.inputDigest(), measured));
     try (Passes passes = passes(run.model(), run.clock())) {
-      Perplexity dense = run.dense(() -> (Perplexity) passes.evaluate(windows));
+      Perplexity dense = run.dense(() -> (Perplexity) passes.evaluate(passes.itself(), windows));
       DenseModel known =
           measure(
               passes,
@@ -445,7 +468,7 @@ public final class SparkPipeline {
                 way,
                 allocation,
                 parts::place);
-        Perplexity pruned = (Perplexity) passes.evaluate(windows, solved);
+        Perplexity pruned = (Perplexity) passes.evaluate(passes.with(solved), windows);
         run.add(way, profiles, allocation, solved.linears(), pruned);
       }
       return;
@@ -459,7 +482,12 @@ public final class SparkPipeline {
     passes
         .flat("count what " + way.pruner().name() + " removes", counts)
         .forEach(done -> linears.add(done.linears()));
-    run.add(way, profiles, allocation, linears, (Perplexity) passes.evaluate(windows, plan));
+    run.add(
+        way,
+        profiles,
+        allocation,
+        linears,
+        (Perplexity) passes.evaluate(passes.with(plan), windows));
   }
 
   private Passes passes(ModelLayout model, StageClock clock) {

@@ -2,6 +2,9 @@ package ai.owl.spark.report;
 
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
+import ai.owl.zeroshot.TaskMetric;
+import ai.owl.zeroshot.TaskResult;
+import ai.owl.zeroshot.ZeroShotResults;
 import java.util.Comparator;
 import java.util.Locale;
 
@@ -71,6 +74,30 @@ public final class ReportTable {
     line(text, "%8s  %8s  %11.4f   dense", "0", "", report.dense().value());
     report.warnings().forEach(warning -> line(text, "note: %s", warning));
     return text.toString();
+  }
+
+  /** Accuracies of tasks with their standard errors, and the mean of acc. */
+  public static String of(ZeroShotResults results) {
+    StringBuilder text = new StringBuilder();
+    line(text, "%-14s  %6s  %18s  %18s", "task", "items", "acc", "acc_norm");
+    for (TaskResult task : results.tasks()) {
+      line(
+          text,
+          "%-14s  %6d  %18s  %18s",
+          task.task(),
+          task.items(),
+          share(task, TaskMetric.ACC),
+          share(task, TaskMetric.ACC_NORM));
+    }
+    line(text, "%-14s  %6s  %18s", "mean of tasks", "", format("%.4f          ", results.mean()));
+    line(text, "scoring %s, 0-shot; ± is the standard error", results.scoring().label());
+    return text.toString();
+  }
+
+  private static String share(TaskResult task, TaskMetric metric) {
+    return task.estimate(metric)
+        .map(each -> format("%.4f ± %.4f", each.value(), each.standardError()))
+        .orElse("-");
   }
 
   private static void line(StringBuilder text, String format, Object... values) {
