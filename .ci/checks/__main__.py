@@ -28,12 +28,13 @@ import repeating
 import stories
 import sweeping
 import text
+import zero_shot
 from verdict import Failed
 
 
 def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
-    for module in (oracle, stories, loading, text, generating, sweeping, demo, notebooks, repeating, bad_input):
+    for module in (oracle, stories, loading, text, generating, zero_shot, sweeping, demo, notebooks, repeating, bad_input):
         yield from module.checks(fixtures)
 
 

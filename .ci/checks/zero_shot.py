@@ -1,0 +1,193 @@
+"""Zero-shot tasks, judged by lm-evaluation-harness itself: its own task definitions, on the same items, through transformers."""
+
+import contextlib
+import functools
+import gzip
+import io
+import json
+import logging
+import math
+import os
+import pathlib
+import re
+import threading
+
+import pyarrow
+import pyarrow.parquet
+
+import product
+from verdict import require
+
+SAMPLE = product.ROOT / "owl-spark-job" / "src" / "main" / "resources" / "sample"
+OWN_ITEMS = product.ROOT / "owl-spark-job" / "src" / "test" / "resources" / "zero-shot"
+SHARED_ITEMS = product.SHARED / "data" / "tasks"
+DEFINITIONS = {
+    "boolq": "super_glue/boolq/default.yaml",
+    "rte": "glue/rte/default.yaml",
+    "hellaswag": "hellaswag/hellaswag.yaml",
+    "winogrande": "winogrande/default.yaml",
+    "arc_easy": "arc/arc_easy.yaml",
+    "arc_challenge": "arc/arc_challenge.yaml",
+    "openbookqa": "openbookqa/openbookqa.yaml",
+}
+TOLERANCE = 1e-3
+
+_one_at_a_time = threading.Lock()  # lm-eval keeps its registry, seeds and logging in globals
+
+
+def checks(fixtures):
+    yield "zero-shot: stories260K", functools.partial(check, "stories260K", lambda: product.STORIES)
+    yield "zero-shot: the sample model", functools.partial(check, "sample", lambda: SAMPLE / "model", limit=60)
+    yield "zero-shot: a pruned sample model", functools.partial(check, "sample-pruned", pruned_sample, limit=60)
+    yield "zero-shot: batches do not matter", check_batches
+    yield "zero-shot: Parquet and gzip", check_formats
+    yield "zero-shot: bad input", check_bad_input
+
+
+def pruned_sample():
+    folder, _ = product.prune(
+        "zero-shot-pruned", SAMPLE / "model", SAMPLE / "calibration.jsonl", sampling="packed", sequences=16, length=256)
+    return folder
+
+
+def data():
+    """A folder with the items of all seven tasks: 200 each, and few of BoolQ."""
+    folder = product.WORK / "zero-shot-items"
+    folder.mkdir(parents=True, exist_ok=True)
+    for task in DEFINITIONS:
+        source = SHARED_ITEMS / f"{task}.jsonl"
+        source = source if source.exists() else OWN_ITEMS / f"{task}.jsonl"
+        (folder / f"{task}.jsonl").write_bytes(source.read_bytes())
+    return folder
+
+
+def judged(model, folder, limit=None):
+    """lm-eval's results, and by task and item the log-likelihoods of the choices."""
+    os.environ.update(
+        HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(product.WORK / "zero-shot-cache"))
+    import lm_eval
+    from lm_eval.tasks import _yaml_loader
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    definitions = []
+    for task, definition in DEFINITIONS.items():
+        config = _yaml_loader.load_yaml(pathlib.Path(lm_eval.__file__).parent / "tasks" / definition)
+        split = config.get("test_split") or config["validation_split"]
+        config.pop("tag", None)
+        config.pop("dataset_name", None)
+        config.update(
+            task=f"own_{task}", dataset_path="json", dataset_kwargs={"data_files": {split: str(folder / f"{task}.jsonl")}},
+            training_split=None, validation_split=split, test_split=split)
+        definitions.append(config)
+    with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+        outcome = lm_eval.simple_evaluate(
+            model="hf", model_args={"pretrained": str(model), "dtype": "float32"}, tasks=definitions, device="cpu",
+            batch_size=8, limit=limit, bootstrap_iters=1)
+    samples = {
+        task: {sample["doc_id"]: [answer[0] for answer in sample["filtered_resps"]] for sample in outcome["samples"][f"own_{task}"]}
+        for task in DEFINITIONS}
+    return {task: outcome["results"][f"own_{task}"] for task in DEFINITIONS}, samples
+
+
+def scored(name, model, folder, limit=None, **options):
+    """The product's results, and by task and item the scores of the choices."""
+    (product.WORK / name).mkdir(parents=True, exist_ok=True)
+    samples_file = product.WORK / name / "samples.jsonl"
+    result = product.succeed("evaluate", dict(
+        model=model, tasks=",".join(DEFINITIONS), task_data=folder, limit=limit, log_samples=samples_file,
+        json=product.WORK / name / "tasks.json", **options))
+    samples = {task: {} for task in DEFINITIONS}
+    for line in samples_file.read_text().splitlines():
+        sample = json.loads(line)
+        samples[sample["task"]][sample["item"]] = sample["scores"]
+    return result["zeroShot"], samples
+
+
+def compare(name, found, found_samples, expected, expected_samples):
+    worst = 0
+    for task in DEFINITIONS:
+        require(found_samples[task].keys() == expected_samples[task].keys(), f"{name} {task}: other items than lm-eval's")
+        for item, likelihoods in expected_samples[task].items():
+            own = found_samples[task][item]
+            require(len(own) == len(likelihoods), f"{name} {task} item {item}: {len(own)} choices, lm-eval {len(likelihoods)}")
+            for choice, (mine, theirs) in enumerate(zip(own, likelihoods)):
+                worst = max(worst, abs(mine - theirs))
+                require(abs(mine - theirs) <= TOLERANCE, f"{name} {task} item {item} choice {choice}: {mine}, lm-eval {theirs}")
+        mine, theirs = found["tasks"][task], expected[task]
+        metrics = {key.split(",")[0]: value for key, value in theirs.items() if key.startswith("acc")}
+        require(metrics.keys() == mine.keys() - {"items"}, f"{name} {task}: reports {mine.keys()}, lm-eval {metrics.keys()}")
+        for metric, value in metrics.items():
+            require(math.isclose(mine[metric], value, rel_tol=1e-12, abs_tol=1e-12), f"{name} {task} {metric}: {mine[metric]}, lm-eval {value}")
+    return worst
+
+
+def check(name, model, limit=None):
+    model, folder = model(), data()
+    found, found_samples = scored(f"zero-shot-{name}", model, folder, limit)
+    with _one_at_a_time:
+        expected, expected_samples = judged(model, folder, limit)
+    worst = compare(name, found, found_samples, expected, expected_samples)
+    items = sum(map(len, expected_samples.values()))
+    return f"{items} items, log-likelihoods apart by {worst:.1e} at most, mean acc {found['mean']['acc']:.4f}"
+
+
+def check_batches():
+    """Small batches, large ones, and one that holds all: the same choices, and scores apart by rounding only."""
+    folder = data()
+    runs = [scored(f"zero-shot-batch-{size}", product.STORIES, folder, limit=20, batch_tokens=size) for size in (1, 700, 1 << 20)]
+    for result, samples in runs[1:]:
+        require(result == runs[0][0], f"{result}, not {runs[0][0]}")
+        for task, items in samples.items():
+            for item, scores in items.items():
+                require(all(abs(a - b) < 1e-4 for a, b in zip(scores, runs[0][1][task][item])), f"{task} item {item}: {scores}")
+
+
+def check_formats():
+    """The same items as Parquet, one task in two files, and gzipped: the same scores to the bit."""
+    folder, other = data(), product.WORK / "zero-shot-formats"
+    for task in DEFINITIONS:
+        lines = (folder / f"{task}.jsonl").read_text("utf-8").splitlines(keepends=True)[:6]
+        rows = [json.loads(line) for line in lines]
+        (other / "lines").mkdir(parents=True, exist_ok=True)
+        (other / "lines" / f"{task}.json").write_text("".join(lines), "utf-8")
+        (other / "parquet" / task).mkdir(parents=True, exist_ok=True)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[:4]), other / "parquet" / task / "test-00000-of-00002.parquet")
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[4:]), other / "parquet" / task / "test-00001-of-00002.parquet")
+        (other / "gzip").mkdir(exist_ok=True)
+        with gzip.open(other / "gzip" / f"{task}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(lines)
+    runs = {name: scored(f"zero-shot-{name}", product.STORIES, other / name) for name in ("lines", "parquet", "gzip")}
+    require(runs["parquet"] == runs["lines"], f"Parquet: {runs['parquet'][0]}, JSON lines {runs['lines'][0]}")
+    require(runs["gzip"] == runs["lines"], f"gzip: {runs['gzip'][0]}, JSON lines {runs['lines'][0]}")
+
+
+def check_bad_input():
+    folder = product.WORK / "zero-shot-bad"
+    folder.mkdir(parents=True, exist_ok=True)
+    good = {"question": "What is wet?", "choices": {"text": ["rain", "sand"], "label": ["A", "B"]}, "answerKey": "A"}
+    long = {**good, "choices": {"text": ["rain", "drop " * 600], "label": ["A", "B"]}}
+    (folder / "arc_easy.jsonl").write_text(json.dumps(good) + "\n\n" + json.dumps({"question": "Why?"}) + "\n")
+    (folder / "arc_challenge.jsonl").write_text(json.dumps(good) + "\n" + json.dumps(long) + "\n")
+    (folder / "boolq.jsonl").write_text("\n")
+    (folder / "rte.jsonl").write_text('{"sentence1": "It rains."\n')
+    (folder / "openbookqa.jsonl").write_text(json.dumps({**good, "question_stem": "?", "answerKey": "E"}) + "\n")
+    for options, message in (
+        ({"tasks": "boolq,mmlu"}, r"task mmlu: it is unknown; known are boolq, rte, .*openbookqa"),
+        ({"tasks": "rte,rte"}, r"task rte is named twice"),
+        ({"tasks": "arc_easy"}, r'arc_easy.jsonl: line 3 has no field "choices.text".*its fields are \[question\]'),
+        ({"tasks": "arc_challenge"}, r"arc_challenge.jsonl: line 2 is longer than the model's context: choice 1 alone has \d+ tokens.* sees 512"),
+        ({"tasks": "boolq"}, r"task boolq: .*boolq.jsonl\] holds no items"),
+        ({"tasks": "rte"}, r"rte.jsonl: line 1 is not JSON"),
+        ({"tasks": "openbookqa"}, r'openbookqa.jsonl: line 1 has the answer "E".*none of \[A, B\]'),
+        ({"tasks": "hellaswag"}, r"no items of task hellaswag; expected hellaswag.jsonl"),
+        ({"tasks": "boolq", "task_data": folder / "none"}, r"none: it does not exist"),
+        ({"tasks": "boolq", "task_data": None}, r"Cannot use --tasks without --task-data"),
+        ({"tasks": "boolq", "few_shot": 5}, r"Cannot use --few-shot 5"),
+        ({"tasks": "boolq", "batch_tokens": 0}, r"Cannot use --batch-tokens 0"),
+        ({"tasks": "boolq", "scoring": "best"}, r"expected lm-eval or owl, not 'best'"),
+        ({}, r"give --text for its perplexity"),
+    ):
+        outcome = product.owl("evaluate", *product.flags({"model": product.STORIES, "task_data": folder, **options}))
+        require(outcome.code == 2, f"{options}: exit code {outcome.code}: {outcome.err[-500:]}")
+        require(re.search(message, outcome.err), f"{options}: expected {message}: {outcome.err[-500:]}")
+        require("\tat " not in outcome.err, f"{options}: a stack trace: {outcome.err[-500:]}")
