@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import threading
 
 import pyarrow
@@ -41,6 +42,7 @@ def checks(fixtures):
     yield "zero-shot: a pruned sample model", functools.partial(check, "sample-pruned", pruned_sample, limit=60)
     yield "zero-shot: batches do not matter", check_batches
     yield "zero-shot: Parquet and gzip", check_formats
+    yield "zero-shot: prune and sweep", check_prune_and_sweep
     yield "zero-shot: bad input", check_bad_input
 
 
@@ -159,6 +161,32 @@ def check_formats():
     runs = {name: scored(f"zero-shot-{name}", product.STORIES, other / name) for name in ("lines", "parquet", "gzip")}
     require(runs["parquet"] == runs["lines"], f"Parquet: {runs['parquet'][0]}, JSON lines {runs['lines'][0]}")
     require(runs["gzip"] == runs["lines"], f"gzip: {runs['gzip'][0]}, JSON lines {runs['lines'][0]}")
+
+
+def check_prune_and_sweep():
+    """What they say of the dense model and of the pruned one is what evaluate finds; the report's page and table have it."""
+    folder, out = data(), product.WORK / "zero-shot-sweep"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    options = dict(
+        model=SAMPLE / "model", calibration=SAMPLE / "calibration.jsonl", sampling="packed", sequences=8, length=128, sparsity=0.6,
+        allocation="uniform", evaluate=SAMPLE / "evaluation.jsonl", evaluate_tasks=",".join(DEFINITIONS), task_data=folder, limit=25)
+    pruned, report = product.prune("zero-shot-compared", options.pop("model"), options.pop("calibration"), **options)
+    dense, _ = scored("zero-shot-compared-dense", SAMPLE / "model", folder, 25)
+    after, _ = scored("zero-shot-compared-pruned", pruned, folder, 25)
+    require(report["zeroShot"] == {"dense": dense, "pruned": after}, f"prune: {report['zeroShot']}, evaluate {dense}, {after}")
+    page = (pruned / "_owl" / "report.html").read_text("utf-8")
+    for results in (dense, after):
+        require(f"{results['mean']['acc']:.4f}" in page, f"the page lacks the mean {results['mean']}")
+    outcome = product.owl("sweep", *product.flags(
+        {"model": SAMPLE / "model", "calibration": SAMPLE / "calibration.jsonl", **options, "output": out / "out"}))
+    require(outcome.code == 0, f"sweep: exit code {outcome.code}: {outcome.err[-1000:]}")
+    sweep = json.loads((out / "out" / "sweep.json").read_text())
+    require(sweep["zeroShot"]["dense"] == dense, f"sweep: {sweep['zeroShot']}, evaluate {dense}")
+    require([row["zeroShot"] for row in sweep["rows"]] == [after], f"sweep: {sweep['rows']}, evaluate {after}")
+    require(f"{after['mean']['acc']:.4f}" in outcome.out and "mean acc" in outcome.out, f"the table lacks the mean: {outcome.out}")
+    rows = pyarrow.parquet.read_table(out / "out" / "sweep.parquet").to_pylist()
+    require([row["mean_acc"] for row in rows] == [after["mean"]["acc"]], f"Parquet: {rows}")
 
 
 def check_bad_input():

@@ -2,10 +2,9 @@ package ai.owl.spark.report;
 
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
-import ai.owl.zeroshot.TaskMetric;
-import ai.owl.zeroshot.TaskResult;
 import ai.owl.zeroshot.ZeroShotResults;
 import java.util.Comparator;
+import java.util.List;
 import java.util.Locale;
 
 /** A {@link PruneReport} as text for a terminal. */
@@ -46,6 +45,10 @@ public final class ReportTable {
                     dense.value(),
                     report.pruned().map(pruned -> format("%.4f", pruned.value())).orElse("none"),
                     dense.basis()));
+    if (report.denseTasks().isPresent()) {
+      text.append(System.lineSeparator());
+      TaskTable.of(report.denseTasks().get(), report.prunedTasks()).print(text);
+    }
     text.append(System.lineSeparator());
     double total = report.seconds().values().stream().mapToDouble(Double::doubleValue).sum();
     report.seconds().forEach((stage, seconds) -> line(text, "%-10s %9.1f s", stage, seconds));
@@ -57,7 +60,8 @@ public final class ReportTable {
   /** The rows of a sweep, best first at each sparsity. */
   public static String of(SweepReport report) {
     StringBuilder text = new StringBuilder();
-    line(text, "sparsity   reached   perplexity   %s", "way");
+    boolean tasks = !report.denseTasks().isEmpty();
+    line(text, "sparsity   reached   perplexity   %sway", tasks ? "mean acc   " : "");
     report.rows().stream()
         .sorted(
             Comparator.comparingDouble((SweepReport.Row row) -> row.options().sparsity())
@@ -66,12 +70,22 @@ public final class ReportTable {
             row ->
                 line(
                     text,
-                    "%8.4f  %8.4f  %11.4f   %s",
+                    "%8.4f  %8.4f  %11.4f   %s%s",
                     row.options().sparsity(),
                     row.reached(),
                     row.pruned().value(),
+                    tasks ? mean(row.tasks()) : "",
                     row.label()));
-    line(text, "%8s  %8s  %11.4f   dense", "0", "", report.dense().value());
+    line(
+        text,
+        "%8s  %8s  %11.4f   %sdense",
+        "0",
+        "",
+        report.dense().value(),
+        mean(report.denseTasks()));
+    if (tasks) {
+      line(text, "mean acc of %s", TaskTable.what(report.denseTasks().get(0)));
+    }
     report.warnings().forEach(warning -> line(text, "note: %s", warning));
     return text.toString();
   }
@@ -79,25 +93,13 @@ public final class ReportTable {
   /** Accuracies of tasks with their standard errors, and the mean of acc. */
   public static String of(ZeroShotResults results) {
     StringBuilder text = new StringBuilder();
-    line(text, "%-14s  %6s  %18s  %18s", "task", "items", "acc", "acc_norm");
-    for (TaskResult task : results.tasks()) {
-      line(
-          text,
-          "%-14s  %6d  %18s  %18s",
-          task.task(),
-          task.items(),
-          share(task, TaskMetric.ACC),
-          share(task, TaskMetric.ACC_NORM));
-    }
-    line(text, "%-14s  %6s  %18s", "mean of tasks", "", format("%.4f          ", results.mean()));
-    line(text, "scoring %s, 0-shot; ± is the standard error", results.scoring().label());
+    TaskTable.of(results).print(text);
     return text.toString();
   }
 
-  private static String share(TaskResult task, TaskMetric metric) {
-    return task.estimate(metric)
-        .map(each -> format("%.4f ± %.4f", each.value(), each.standardError()))
-        .orElse("-");
+  /** The mean over tasks, if there were any, as a column. */
+  private static String mean(List<ZeroShotResults> tasks) {
+    return tasks.stream().map(each -> format("%8.4f   ", each.mean())).findFirst().orElse("");
   }
 
   private static void line(StringBuilder text, String format, Object... values) {

@@ -1,20 +1,34 @@
 package ai.owl.spark.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import ai.owl.allocation.Rounding;
+import ai.owl.allocation.Uniform;
 import ai.owl.calibration.RecordSource;
 import ai.owl.calibration.TextTokenizer;
+import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.model.ModelConfig;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.LocalPipeline;
 import ai.owl.pipeline.Progress;
+import ai.owl.pipeline.Propagation;
+import ai.owl.pipeline.PruneOptions;
+import ai.owl.pipeline.PruneReport;
+import ai.owl.pipeline.SweepOptions;
+import ai.owl.pipeline.SweepReport;
+import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
+import ai.owl.pruning.SparsityPattern;
+import ai.owl.spark.report.ReportTable;
 import ai.owl.zeroshot.Scoring;
 import ai.owl.zeroshot.TaskMetric;
 import ai.owl.zeroshot.TaskResult;
 import ai.owl.zeroshot.TaskSuite;
+import ai.owl.zeroshot.ZeroShotResults;
 import ai.owl.zeroshot.ZeroShotTask;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -22,12 +36,15 @@ import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
 import java.util.OptionalInt;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -38,6 +55,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ZeroShotTest {
   private static final LocalStorage STORAGE = new LocalStorage();
   private static JavaSparkContext spark;
+
+  @TempDir Path temporary;
 
   @BeforeAll
   static void start() {
@@ -116,6 +135,69 @@ class ZeroShotTest {
       }
       assertThat(suite.results(distributed)).isEqualTo(suite.results(local));
     }
+  }
+
+  /** Before and after pruning; a sweep's row is what pruning gives. */
+  @Test
+  void comparesDenseAndPruned() throws IOException {
+    TaskSuite suite = suite(Scoring.LM_EVAL, 300);
+    PruneOptions options =
+        new PruneOptions(
+            model(),
+            temporary.resolve("local").toString(),
+            new SparsityPattern.Unstructured(0.6),
+            new MetricPruner(new Magnitude()),
+            new Uniform(),
+            Rounding.MEAN_PRESERVING,
+            Propagation.SEQUENTIAL,
+            false);
+    PruneReport local =
+        new LocalPipeline(STORAGE, Progress.NONE)
+            .withTasks(suite)
+            .prune(options, Optional.empty(), Optional.empty());
+    SparkPipeline pipeline = new SparkPipeline(spark, STORAGE, Progress.NONE).withTasks(suite);
+    PruneReport distributed =
+        pipeline.prune(
+            options.withOutput(temporary.resolve("spark").toString()),
+            Optional.empty(),
+            Optional.empty());
+    ZeroShotResults dense = suite.results(pipeline.logProbabilities(model(), suite));
+    ZeroShotResults pruned = suite.results(pipeline.logProbabilities(options.output(), suite));
+    assertThat(pruned).isNotEqualTo(dense);
+    for (PruneReport report : List.of(local, distributed)) {
+      assertThat(report.dense()).isEmpty();
+      assertThat(report.denseTasks()).contains(dense);
+      assertThat(report.prunedTasks()).contains(pruned);
+      assertThat(report.toJson().path("zeroShot").path("pruned")).isEqualTo(pruned.toJson());
+    }
+    assertThat(ReportTable.of(local))
+        .contains("acc dense", "acc_norm pruned")
+        .contains(String.format(Locale.ROOT, "%.4f", pruned.mean()));
+
+    SweepOptions ways =
+        new SweepOptions(
+            model(),
+            temporary.resolve("sweep").toString(),
+            List.of(options.pattern()),
+            List.of(options.pruner()),
+            List.of(options.allocator()),
+            Rounding.MEAN_PRESERVING,
+            List.of(Propagation.SEQUENTIAL));
+    TokenSequences tokens = TokenSequences.of(List.of(new int[] {0, 5, 9, 300, 7}));
+    SweepReport sweep = pipeline.sweep(ways, tokens, tokens);
+    assertThat(sweep.denseTasks()).containsExactly(dense);
+    assertThat(sweep.rows().get(0).tasks()).containsExactly(pruned);
+    assertThat(pipeline.sweep(ways, tokens, tokens).rows()).isEqualTo(sweep.rows());
+    assertThat(ReportTable.of(sweep))
+        .contains("mean acc of 7 tasks, 0-shot, scoring lm-eval")
+        .contains(String.format(Locale.ROOT, "%.4f", pruned.mean()));
+    // Rows that were tried at other tasks are others.
+    assertThatThrownBy(
+            () ->
+                new SparkPipeline(spark, STORAGE, Progress.NONE)
+                    .withTasks(suite(Scoring.OWL, 300))
+                    .sweep(ways, tokens, tokens))
+        .hasMessageContaining("it holds a sweep of another model or with other tokens");
   }
 
   private static TaskSuite suite(Scoring scoring, int batchTokens) throws IOException {
