@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gzip
+import importlib.util
 import io
 import json
 import logging
@@ -43,6 +44,7 @@ def checks(fixtures):
     yield "zero-shot: batches do not matter", check_batches
     yield "zero-shot: Parquet and gzip", check_formats
     yield "zero-shot: prune and sweep", check_prune_and_sweep
+    yield "zero-shot: a task of one's own", check_own_task
     yield "zero-shot: bad input", check_bad_input
 
 
@@ -63,32 +65,52 @@ def data():
     return folder
 
 
-def judged(model, folder, limit=None):
-    """lm-eval's results, and by task and item the log-likelihoods of the choices."""
-    os.environ.update(
-        HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(product.WORK / "zero-shot-cache"))
+def lm_eval_with(model, definitions, limit=None):
+    """`model` is a folder, or one of lm-eval's models."""
     import lm_eval
-    from lm_eval.tasks import _yaml_loader
+    from lm_eval.models.huggingface import HFLM
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    definitions = []
-    for task, definition in DEFINITIONS.items():
-        config = _yaml_loader.load_yaml(pathlib.Path(lm_eval.__file__).parent / "tasks" / definition)
-        split = config.get("test_split") or config["validation_split"]
-        config.pop("tag", None)
-        config.pop("dataset_name", None)
-        config.update(
-            task=f"own_{task}", dataset_path="json", dataset_kwargs={"data_files": {split: str(folder / f"{task}.jsonl")}},
-            training_split=None, validation_split=split, test_split=split)
-        definitions.append(config)
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        outcome = lm_eval.simple_evaluate(
-            model="hf", model_args={"pretrained": str(model), "dtype": "float32"}, tasks=definitions, device="cpu",
-            batch_size=8, limit=limit, bootstrap_iters=1)
+        if isinstance(model, pathlib.Path):
+            model = HFLM(pretrained=str(model), dtype="float32", device="cpu", batch_size=8)
+        return lm_eval.simple_evaluate(model=model, tasks=definitions, limit=limit, bootstrap_iters=1)
+
+
+def definition(path, task, items):
+    """One of lm-eval's task files, on local items."""
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=str(product.WORK / "zero-shot-cache"))
+    from lm_eval.tasks import _yaml_loader
+
+    config = _yaml_loader.load_yaml(path)
+    split = config.get("test_split") or config.get("validation_split") or "test"
+    config.pop("tag", None)
+    config.pop("dataset_name", None)
+    config.update(
+        task=task, dataset_path="json", dataset_kwargs={"data_files": {split: str(items)}},
+        training_split=None, validation_split=split, test_split=split)
+    return config
+
+
+def definitions(folder):
+    """lm-eval's own definitions of the seven tasks, on the items in a folder."""
+    tasks = pathlib.Path(importlib.util.find_spec("lm_eval").origin).parent / "tasks"
+    return [definition(tasks / path, f"own_{task}", folder / f"{task}.jsonl") for task, path in DEFINITIONS.items()]
+
+
+def judged(model, folder, limit=None):
+    """lm-eval's results, and by task and item the log-likelihoods of the choices."""
+    outcome = lm_eval_with(model, definitions(folder), limit)
     samples = {
         task: {sample["doc_id"]: [answer[0] for answer in sample["filtered_resps"]] for sample in outcome["samples"][f"own_{task}"]}
         for task in DEFINITIONS}
     return {task: outcome["results"][f"own_{task}"] for task in DEFINITIONS}, samples
+
+
+def judged_file(model, path, items, limit):
+    """lm-eval's results for one task file."""
+    config = definition(path, "own", items)
+    return lm_eval_with(model, [config], limit)["results"]["own"]
 
 
 def scored(name, model, folder, limit=None, **options):
@@ -187,6 +209,42 @@ def check_prune_and_sweep():
     require(f"{after['mean']['acc']:.4f}" in outcome.out and "mean acc" in outcome.out, f"the table lacks the mean: {outcome.out}")
     rows = pyarrow.parquet.read_table(out / "out" / "sweep.parquet").to_pylist()
     require([row["mean_acc"] for row in rows] == [after["mean"]["acc"]], f"Parquet: {rows}")
+
+
+OWN_TASK = """
+task: own_questions
+dataset_path: json
+output_type: multiple_choice
+doc_to_text: "Q: {{question}}\\nA:"
+doc_to_choice: "{{choices.text}}"
+doc_to_target: "{{choices.label.index(answerKey)}}"
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+
+
+def check_own_task():
+    """One file for both: lm-eval's task files of this kind are understood as they are."""
+    folder = product.WORK / "zero-shot-own"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "own.yaml").write_text(OWN_TASK)
+    (folder / "own_questions.jsonl").write_bytes((data() / "arc_easy.jsonl").read_bytes())
+    result = product.succeed("evaluate", dict(
+        model=SAMPLE / "model", task=folder / "own.yaml", task_data=folder, limit=40, json=folder / "own.json"))
+    with _one_at_a_time:
+        expected = judged_file(SAMPLE / "model", folder / "own.yaml", folder / "own_questions.jsonl", 40)
+    mine = result["zeroShot"]["tasks"]["own_questions"]
+    for metric in ("acc", "acc_stderr", "acc_norm", "acc_norm_stderr"):
+        require(math.isclose(mine[metric], expected[metric + ",none"], rel_tol=1e-12), f"{metric}: {mine}, lm-eval {expected}")
+    for spoilt, message in (
+        (OWN_TASK.replace("doc_to_target", "doc_to_targets"), r"it sets doc_to_targets, which is not known"),
+        (OWN_TASK.replace("own_questions", "boolq") + "process_docs: !function utils.process\n", r"it is not plain YAML"),
+        ("- a\n", r"it is no map of names to values"),
+    ):
+        (folder / "spoilt.yaml").write_text(spoilt)
+        outcome = product.owl("evaluate", *product.flags(dict(model=SAMPLE / "model", task=folder / "spoilt.yaml", task_data=folder)))
+        require(outcome.code == 2 and re.search(message, outcome.err), f"expected {message}: {outcome.code} {outcome.err[-500:]}")
 
 
 def check_bad_input():

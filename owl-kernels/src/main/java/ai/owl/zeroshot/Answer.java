@@ -58,6 +58,20 @@ sealed interface Answer extends Serializable {
   }
 
   /**
+   * A field that holds the choice's number, or the choice itself, even if it is made of digits.
+   *
+   * @param path of the field
+   */
+  record Choice(String path) implements Answer {
+    @Override
+    public int of(Item item, List<String> choices) {
+      return item.field(path).isTextual() && choices.contains(item.text(path))
+          ? choices.indexOf(item.text(path))
+          : new Field(List.of(path), 0).of(item, choices);
+    }
+  }
+
+  /**
    * The place of a key, such as {@code B}, in a list of labels.
    *
    * @param labels path of the list

@@ -97,19 +97,20 @@ final class EvaluateCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "Cannot use --windows " + windows + ": it must be positive");
     }
-    if (text.isEmpty() && tasks.isEmpty()) {
+    boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
+    if (text.isEmpty() && !triesTasks) {
       throw new IllegalArgumentException(
           "Cannot evaluate "
               + model
               + ": give --text for its perplexity, --images for its accuracy, or --tasks");
     }
-    if (samplesFile != null && tasks.isEmpty()) {
+    if (samplesFile != null && !triesTasks) {
       throw new IllegalArgumentException(
           "Cannot use --log-samples without --tasks: it holds the scores of their items");
     }
     List<ZeroShotTask> asked = TaskInput.named(tasks, "--tasks");
     TaskSuite.Options options = taskFlags.options();
-    String data = tasks.isEmpty() ? "" : taskFlags.data("--tasks");
+    String data = triesTasks ? taskFlags.data("--tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("evaluate")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
@@ -124,13 +125,16 @@ final class EvaluateCommand implements Callable<Integer> {
       result.put("model", model);
       Map<String, Object> inputs = new LinkedHashMap<>();
       Optional<TaskSuite> suite = Optional.empty();
-      if (!asked.isEmpty()) {
+      double seconds = 0; // for the tasks
+      if (triesTasks) {
+        long start = System.nanoTime();
         suite =
             Optional.of(
                 new TaskInput(spark.hadoopConfiguration(), storage)
-                    .read(asked, data, options, layout, model));
+                    .read(asked, taskFlags.files(), data, options, layout, model));
         progress.say("tasks: " + TaskInput.summary(suite.get()));
         taskFlags.describe(inputs, tasks);
+        seconds += (System.nanoTime() - start) / 1e9;
       }
       if (!text.isEmpty()) {
         Samples samples =
@@ -140,10 +144,13 @@ final class EvaluateCommand implements Callable<Integer> {
         report(pipeline.evaluate(model, samples), samples, result);
       }
       if (suite.isPresent()) {
+        long start = System.nanoTime();
         List<double[]> found = pipeline.logProbabilities(model, suite.get());
         ZeroShotResults results = suite.get().results(found);
         System.out.print(ReportTable.of(results));
+        seconds += (System.nanoTime() - start) / 1e9;
         result.set("zeroShot", results.toJson());
+        result.putObject("seconds").put("tasks", seconds);
         if (samplesFile != null) {
           storage.writeAll(
               samplesFile, suite.get().samples(found).getBytes(StandardCharsets.UTF_8));

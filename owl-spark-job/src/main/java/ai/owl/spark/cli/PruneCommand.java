@@ -175,7 +175,8 @@ final class PruneCommand implements Callable<Integer> {
     }
     List<ZeroShotTask> tasks = TaskInput.named(evaluateTasks, "--evaluate-tasks");
     TaskSuite.Options taskOptions = taskFlags.options();
-    String taskData = tasks.isEmpty() ? "" : taskFlags.data("--evaluate-tasks");
+    boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
+    String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("prune")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
@@ -211,10 +212,10 @@ final class PruneCommand implements Callable<Integer> {
         progress.say("evaluation: " + TokenInput.summary(windows.get()));
       }
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
-      if (!tasks.isEmpty()) {
+      if (triesTasks) {
         TaskSuite suite =
             new TaskInput(spark.hadoopConfiguration(), storage)
-                .read(tasks, taskData, taskOptions, layout, model);
+                .read(tasks, taskFlags.files(), taskData, taskOptions, layout, model);
         progress.say("tasks: " + TaskInput.summary(suite));
         taskFlags.describe(inputs, evaluateTasks);
         pipeline = pipeline.withTasks(suite);

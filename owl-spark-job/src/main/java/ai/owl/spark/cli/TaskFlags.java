@@ -19,6 +19,16 @@ final class TaskFlags {
   private Optional<String> data = Optional.empty();
 
   @Option(
+      names = "--task",
+      split = ",",
+      paramLabel = "FILE",
+      description =
+          "Also a task of your own: a YAML file with task, doc_to_text, doc_to_choice,"
+              + " doc_to_target and metric_list as lm-evaluation-harness has them; its items are"
+              + " in --task-data under its name.")
+  private List<String> files = List.of();
+
+  @Option(
       names = "--limit",
       defaultValue = "0",
       paramLabel = "N",
@@ -61,6 +71,11 @@ final class TaskFlags {
     return new TaskSuite.Options(scoring, limit, batchTokens);
   }
 
+  /** Files that describe tasks. */
+  List<String> files() {
+    return files;
+  }
+
   /** Where the items lie. */
   String data(String option) {
     return data.orElseThrow(
@@ -74,6 +89,7 @@ final class TaskFlags {
   /** What tasks read, for the report. */
   void describe(Map<String, Object> inputs, List<String> tasks) {
     inputs.put("tasks", tasks);
+    inputs.put("taskFiles", files);
     inputs.put("taskData", data.orElse(""));
     inputs.put("limit", limit);
     inputs.put("scoring", scoring.label());

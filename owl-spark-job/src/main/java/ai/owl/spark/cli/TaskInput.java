@@ -5,11 +5,14 @@ import ai.owl.calibration.TextTokenizer;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
 import ai.owl.model.ModelLayout;
+import ai.owl.zeroshot.TaskFile;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotTask;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -17,9 +20,15 @@ import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.apache.hadoop.conf.Configuration;
+import org.yaml.snakeyaml.LoaderOptions;
+import org.yaml.snakeyaml.Yaml;
+import org.yaml.snakeyaml.constructor.SafeConstructor;
+import org.yaml.snakeyaml.error.YAMLException;
 
 /** Finds the items of tasks and makes them ready for a model. */
 final class TaskInput {
+  private static final int MAX_TASK_FILE = 1 << 20;
+
   private static final List<String> SUFFIXES =
       List.of(".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet");
 
@@ -49,14 +58,47 @@ final class TaskInput {
     return tasks;
   }
 
+  /** Tasks and those that files describe. */
+  private List<ZeroShotTask> with(List<ZeroShotTask> named, List<String> files) throws IOException {
+    List<ZeroShotTask> tasks = new ArrayList<>(named);
+    for (String file : files) {
+      ZeroShotTask own = TaskFile.parse(file, yaml(file));
+      if (tasks.stream().anyMatch(other -> other.name().equals(own.name()))) {
+        throw new IllegalArgumentException(
+            "Cannot use " + file + " as a task: another one is called " + own.name() + ", too");
+      }
+      tasks.add(own);
+    }
+    return tasks;
+  }
+
+  private JsonNode yaml(String file) throws IOException {
+    String text = new String(storage.readAll(file, MAX_TASK_FILE), StandardCharsets.UTF_8);
+    try {
+      // The safe constructor makes nothing but maps, lists, texts and numbers.
+      Object content = new Yaml(new SafeConstructor(new LoaderOptions())).load(text);
+      return new JsonMapper().valueToTree(content);
+    } catch (YAMLException e) {
+      throw new IllegalArgumentException(
+          "Cannot use "
+              + file
+              + " as a task: it is not plain YAML: "
+              + e.getMessage().lines().findFirst().orElse(""),
+          e);
+    }
+  }
+
   /**
    * Reads tasks for a model.
    *
+   * @param named the known ones that are asked for
+   * @param files that describe more
    * @param data folder of the items, or the file of the only task
    * @param model folder of the checkpoint, whose tokenizer is used
    */
   TaskSuite read(
-      List<ZeroShotTask> tasks,
+      List<ZeroShotTask> named,
+      List<String> files,
       String data,
       TaskSuite.Options options,
       ModelLayout layout,
@@ -70,6 +112,7 @@ final class TaskInput {
               + layout.config().architecture().className()
               + " reads images, and tasks are text");
     }
+    List<ZeroShotTask> tasks = with(named, files);
     List<TaskSuite.Source> sources = new ArrayList<>();
     for (ZeroShotTask task : tasks) {
       sources.add(new TaskSuite.Source(task, sources(task.name(), data, tasks.size())));
