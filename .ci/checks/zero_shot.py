@@ -13,6 +13,7 @@ import pathlib
 import re
 import shutil
 import threading
+import unicodedata
 
 import pyarrow
 import pyarrow.parquet
@@ -42,6 +43,7 @@ def checks(fixtures):
     yield "zero-shot: the sample model", functools.partial(check, "sample", lambda: SAMPLE / "model", limit=60)
     yield "zero-shot: a pruned sample model", functools.partial(check, "sample-pruned", pruned_sample, limit=60)
     yield "zero-shot: batches do not matter", check_batches
+    yield "zero-shot: OWL's scoring", check_owl_scoring
     yield "zero-shot: Parquet and gzip", check_formats
     yield "zero-shot: prune and sweep", check_prune_and_sweep
     yield "zero-shot: a task of one's own", check_own_task
@@ -164,6 +166,34 @@ def check_batches():
         for task, items in samples.items():
             for item, scores in items.items():
                 require(all(abs(a - b) < 1e-4 for a, b in zip(scores, runs[0][1][task][item])), f"{task} item {item}: {scores}")
+
+
+def check_owl_scoring():
+    """The mean log-probability of a choice's tokens, context and choice tokenized apart, computed here with transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(SAMPLE / "model")
+    model = AutoModelForCausalLM.from_pretrained(SAMPLE / "model", dtype=torch.float32)
+    folder, limit = data(), 20
+    found, samples = scored("zero-shot-owl", SAMPLE / "model", folder, limit, scoring="owl")
+    require(all(entry.keys() == {"items", "acc", "acc_stderr"} for entry in found["tasks"].values()), f"{found['tasks']}")
+    right = 0
+    for number, line in enumerate((folder / "arc_easy.jsonl").read_text("utf-8").splitlines()[:limit]):
+        item = json.loads(line)
+        scores = []
+        for choice in item["choices"]["text"]:
+            context, continuation = (
+                tokenizer(unicodedata.normalize("NFKC", text), add_special_tokens=False).input_ids
+                for text in (f"Question: {item['question']}\nAnswer:", f" {choice}"))
+            with torch.no_grad():
+                logits = model(torch.tensor([context + continuation])).logits[0].log_softmax(-1)
+            places = range(len(context) - 1, len(context) + len(continuation) - 1)
+            scores.append(sum(logits[place, token].item() for place, token in zip(places, continuation)) / len(continuation))
+        own = samples["arc_easy"][number]
+        require(all(abs(a - b) < TOLERANCE for a, b in zip(own, scores, strict=True)), f"item {number}: {own}, expected {scores}")
+        right += scores.index(max(scores)) == item["choices"]["label"].index(item["answerKey"])
+    require(found["tasks"]["arc_easy"]["acc"] == right / limit, f"acc {found['tasks']['arc_easy']}, expected {right / limit}")
 
 
 def check_formats():
