@@ -17,14 +17,19 @@ import traceback
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error")
 
+import allocations
+import architectures
 import bad_input
 import demo
 import generating
 import loading
+import methods
 import notebooks
 import oracle
 import product
 import repeating
+import snippet
+import stores
 import stories
 import sweeping
 import text
@@ -34,7 +39,11 @@ from verdict import Failed
 
 def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
-    for module in (oracle, stories, loading, text, generating, zero_shot, sweeping, demo, notebooks, repeating, bad_input):
+    modules = (
+        oracle, stories, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
+        snippet, repeating, bad_input,
+    )
+    for module in modules:
         yield from module.checks(fixtures)
 
 

@@ -11,7 +11,10 @@ import numpy as np
 from verdict import require
 
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
-PRUNED_LINEAR = re.compile(r"model\.(?:decoder\.)?layers\.(\d+)\.(?:(?:self_attn|mlp)\.\w+_proj|fc[12])\.weight")
+PRUNED_LINEAR = re.compile(
+    r"model\.(?:decoder\.)?layers\.(?P<text>\d+)\.(?:(?:self_attn|mlp)\.\w+_proj|fc[12])\.weight"
+    r"|vit\.encoder\.layer\.(?P<image>\d+)\.(?:attention\.attention\.(?:query|key|value)|(?:attention\.output|intermediate|output)\.dense)\.weight"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,5 +106,5 @@ def linears_of_blocks(tensors):
     for name in tensors:
         match = PRUNED_LINEAR.fullmatch(name)
         if match:
-            blocks.setdefault(int(match[1]), []).append(name)
+            blocks.setdefault(int(match["text"] or match["image"]), []).append(name)
     return blocks

@@ -100,7 +100,7 @@ def check_refusals():
         (("--sparsity", ""), "sparsity"),
         (("--sparsity", ","), "Cannot sweep an empty grid"),
         (("--sparsity", "0.7,1.5"), "1.5"),
-        (("--metric", "wanda,ria"), "ria"),
+        (("--metric", "wanda,wonder"), "wonder"),
         (("--outlier-threshold", "0"), "outlier-threshold"),
     ):
         folder = product.WORK / "sweep-refused"

@@ -38,12 +38,12 @@ class PackageDirectionTest {
           pipeline       : tensor kernel checkpoint model image calibration pruning allocation \
                            evaluation zeroshot
 
-          spark.storage  : checkpoint
+          spark.storage  : checkpoint model image calibration
           spark.report   : pipeline pruning allocation evaluation zeroshot spark.storage.ParquetTable
           spark.pipeline : pipeline tensor kernel checkpoint model image calibration pruning \
                            allocation evaluation zeroshot spark.storage.ParquetTable
-          spark.ml       : spark.pipeline pipeline tensor kernel checkpoint model calibration \
-                           pruning allocation evaluation
+          spark.ml       : spark.pipeline spark.storage pipeline tensor kernel checkpoint model \
+                           calibration pruning allocation evaluation
           spark.cli      : *
           """);
 

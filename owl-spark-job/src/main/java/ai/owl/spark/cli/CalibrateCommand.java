@@ -7,6 +7,7 @@ import ai.owl.model.ModelLayout;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.pipeline.StatisticsStore;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -64,8 +65,8 @@ final class CalibrateCommand implements Callable<Integer> {
       progress.say(InspectCommand.summary(model, layout));
       StatisticsStore.open(storage, statistics); // refuses a wrong folder before text is read
       Samples samples =
-          new TokenInput(spark.hadoopConfiguration(), storage)
-              .calibration(layout, calibration, model, sampled);
+          sampled.read(
+              new TokenInput(spark.hadoopConfiguration(), storage), layout, calibration, model);
       progress.say("calibration: " + TokenInput.summary(samples));
       StatisticsStore store =
           new SparkPipeline(spark, storage, progress)

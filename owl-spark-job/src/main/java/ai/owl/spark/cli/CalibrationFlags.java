@@ -1,6 +1,12 @@
 package ai.owl.spark.cli;
 
+import ai.owl.calibration.Samples;
 import ai.owl.calibration.WindowSampling;
+import ai.owl.model.ModelLayout;
+import ai.owl.spark.storage.TokenInput;
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
 import picocli.CommandLine.Option;
 
 /** The flags that say how calibration samples are drawn. */
@@ -35,30 +41,19 @@ final class CalibrationFlags {
               + " all documents). Default: ${DEFAULT-VALUE}.")
   private WindowSampling sampling;
 
-  int sequences() {
-    return sequences;
-  }
-
   /** Of evaluation windows too. */
   int length() {
     return length;
   }
 
-  long seed() {
-    return seed;
+  /** Reads what a model is to be shown. */
+  Samples read(TokenInput input, ModelLayout layout, List<String> calibration, String model)
+      throws IOException {
+    return input.calibration(layout, calibration, model, sampling, sequences, length, seed);
   }
 
-  WindowSampling sampling() {
-    return sampling;
-  }
-
-  /** Windows of a fixed kind, as the demo draws them. */
-  static CalibrationFlags of(WindowSampling sampling, int sequences, int length, long seed) {
-    CalibrationFlags flags = new CalibrationFlags();
-    flags.sampling = sampling;
-    flags.sequences = sequences;
-    flags.length = length;
-    flags.seed = seed;
-    return flags;
+  /** What was read, for the report. */
+  void describe(Map<String, Object> inputs, List<String> calibration) {
+    TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
   }
 }

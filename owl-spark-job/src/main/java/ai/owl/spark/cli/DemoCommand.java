@@ -22,6 +22,7 @@ import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.Sample;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -61,8 +62,6 @@ final class DemoCommand implements Callable<Integer> {
   private static final String EVALUATION = "evaluation.jsonl";
   private static final int SEQUENCES = 48;
   private static final int LENGTH = 256;
-  private static final CalibrationFlags SAMPLED =
-      CalibrationFlags.of(WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
   private static final String PROMPT = "One morning,";
   private static final int TOKENS = 60;
 
@@ -112,7 +111,8 @@ final class DemoCommand implements Callable<Integer> {
       unpack(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       TokenSequences calibration =
-          input.calibration(List.of(inOutput(CALIBRATION)), model(), SAMPLED);
+          input.calibration(
+              List.of(inOutput(CALIBRATION)), model(), WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
       TokenSequences windows =
           input.evaluation(List.of(inOutput(EVALUATION)), EVALUATION, model(), LENGTH, 0);
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
@@ -145,7 +145,8 @@ final class DemoCommand implements Callable<Integer> {
               seconds,
               warnings);
       Map<String, Object> inputs = new LinkedHashMap<>();
-      TokenInput.describe(inputs, List.of(inOutput(CALIBRATION)), SAMPLED);
+      TokenInput.describe(
+          inputs, List.of(inOutput(CALIBRATION)), WindowSampling.PACKED, SEQUENCES, LENGTH, 0);
       TokenInput.describe(inputs, List.of(inOutput(EVALUATION)), LENGTH);
       String page = inOutput("report.html");
       storage.writeAll(

@@ -11,6 +11,7 @@ import ai.owl.model.ModelLayout;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotResults;
 import ai.owl.zeroshot.ZeroShotTask;

@@ -17,6 +17,7 @@ import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.Provenance;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotTask;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -191,8 +192,8 @@ final class PruneCommand implements Callable<Integer> {
       Optional<Samples> sequencesToObserve = Optional.empty();
       Map<String, Object> inputs = new LinkedHashMap<>();
       if (!calibration.isEmpty() && options.needsCalibration()) {
-        sequencesToObserve = Optional.of(input.calibration(layout, calibration, model, sampled));
-        TokenInput.describe(inputs, calibration, sampled);
+        sequencesToObserve = Optional.of(sampled.read(input, layout, calibration, model));
+        sampled.describe(inputs, calibration);
         progress.say("calibration: " + TokenInput.summary(sequencesToObserve.get()));
       }
       if (!calibration.isEmpty() && !options.needsCalibration()) {

@@ -178,9 +178,14 @@ final class PrunerFlags {
                   + value
                   + "'");
         }
-        SparsityPattern.NofM checked =
-            new SparsityPattern.NofM(
-                Integer.parseInt(matcher.group(1)), Integer.parseInt(matcher.group(2)));
+        SparsityPattern.NofM checked;
+        try {
+          checked =
+              new SparsityPattern.NofM(
+                  Integer.parseInt(matcher.group(1)), Integer.parseInt(matcher.group(2)));
+        } catch (IllegalArgumentException e) { // which picocli would show with the names of classes
+          throw new TypeConversionException(e.getMessage());
+        }
         return new PatternName(checked.kept(), checked.of());
       }
     }

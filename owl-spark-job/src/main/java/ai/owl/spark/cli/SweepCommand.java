@@ -16,6 +16,7 @@ import ai.owl.spark.report.HtmlReport;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.report.SweepTable;
 import ai.owl.spark.storage.HadoopStorage;
+import ai.owl.spark.storage.TokenInput;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotTask;
 import java.io.IOException;
@@ -236,12 +237,13 @@ final class SweepCommand implements Callable<Integer> {
       progress.say(InspectCommand.summary(model, layout));
       requireUsable(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
-      TokenSequences observed = input.calibration(calibration, model, sampled);
+      TokenSequences observed =
+          (TokenSequences) sampled.read(input, layout, calibration, model); // it reads no images
       TokenSequences windows = input.evaluation(evaluate, "--evaluate", model, sampled.length(), 0);
       progress.say("calibration: " + TokenInput.summary(observed));
       progress.say("evaluation: " + TokenInput.summary(windows));
       Map<String, Object> inputs = new LinkedHashMap<>();
-      TokenInput.describe(inputs, calibration, sampled);
+      sampled.describe(inputs, calibration);
       TokenInput.describe(inputs, evaluate, sampled.length());
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       if (triesTasks) {

@@ -12,6 +12,7 @@ import com.esotericsoftware.kryo.io.Input;
 import com.esotericsoftware.kryo.io.Output;
 import com.esotericsoftware.kryo.serializers.JavaSerializer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.apache.spark.SparkConf;
 import org.apache.spark.serializer.KryoRegistrator;
@@ -19,8 +20,8 @@ import org.apache.spark.serializer.KryoSerializer;
 
 /**
  * All that crosses between machines, and how: what is large as raw arrays, the rest by Java's own
- * serialization, since Kryo 4 cannot make records. Nothing else gets through, because registration
- * is required; native arrays in particular would arrive broken.
+ * serialization, since Kryo 4 cannot make records. Nothing else gets through in a session of ours,
+ * because registration is required there; native arrays in particular would arrive broken.
  */
 public final class OwlKryoRegistrator implements KryoRegistrator {
   /** One 65B sequence is 64 MiB of hidden states, as large as Spark's default limit. */
@@ -32,6 +33,27 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
     conf.set("spark.kryo.registrator", OwlKryoRegistrator.class.getName());
     conf.set("spark.kryo.registrationRequired", "true");
     conf.setIfMissing("spark.kryoserializer.buffer.max", BUFFER_MAX);
+  }
+
+  /**
+   * Refuses a session whose serializer would break what crosses. Spark's default, Java's own
+   * serialization, is slower, but right.
+   */
+  static void requireUsable(SparkConf conf) {
+    String serializer = conf.get("spark.serializer", "");
+    List<String> registrators =
+        Arrays.stream(conf.get("spark.kryo.registrator", "").split(","))
+            .map(String::strip)
+            .toList();
+    if (serializer.equals(KryoSerializer.class.getName())
+        && !registrators.contains(OwlKryoRegistrator.class.getName())) {
+      throw new IllegalArgumentException(
+          "Cannot prune in this Spark session: its spark.serializer is Kryo, which cannot carry"
+              + " owl-spark's records by itself; start the session with spark.kryo.registrator="
+              + OwlKryoRegistrator.class.getName()
+              + (registrators.equals(List.of("")) ? "" : " added to " + registrators)
+              + ", or without spark.serializer");
+    }
   }
 
   @Override

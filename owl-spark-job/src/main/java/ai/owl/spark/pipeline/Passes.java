@@ -397,6 +397,15 @@ final class Passes implements AutoCloseable {
         hidden -> hidden.logProbabilities(PruneRun.TASKS + ": head"));
   }
 
+  /** The mean next-token loss of every sequence in the model as it is, in nats. */
+  double[] losses(TokenSequences sequences) {
+    return evaluate(
+        PruneRun.EVALUATE,
+        itself(),
+        sequences,
+        hidden -> hidden.scores(PruneRun.EVALUATE + ": head"));
+  }
+
   private <T> T evaluate(
       String stage, Model through, Samples samples, Function<HiddenStates, T> head) {
     clock.begin(stage, blocks.size());

@@ -2,6 +2,7 @@ package ai.owl.spark.pipeline;
 
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.tensor.Matrix;
+import java.io.Serializable;
 
 /**
  * A sample between two steps: its hidden states, and what was observed on the way. One sample is
@@ -13,7 +14,8 @@ import ai.owl.tensor.Matrix;
  * @param hidden (tokens, cols), row-major
  * @param statistics of the block observed in the last step; without any if none was
  */
-record SliceState(int index, int cols, float[] hidden, BlockStatistics statistics) {
+record SliceState(int index, int cols, float[] hidden, BlockStatistics statistics)
+    implements Serializable {
   static SliceState of(int index, Matrix hidden, BlockStatistics statistics) {
     return new SliceState(index, hidden.cols(), hidden.toArray(), statistics);
   }

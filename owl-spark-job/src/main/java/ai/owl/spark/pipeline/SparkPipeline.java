@@ -73,6 +73,8 @@ public final class SparkPipeline {
   /**
    * @param partitions into how many tasks the sequences are cut at most; the result does not depend
    *     on it
+   * @throws IllegalArgumentException if Spark's serializer is Kryo without {@link
+   *     OwlKryoRegistrator}
    */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress, int partitions) {
     this(spark, storage, progress, partitions, Optional.empty(), false, Optional.empty());
@@ -86,6 +88,7 @@ public final class SparkPipeline {
       Optional<String> statistics,
       boolean keepsGrams,
       Optional<TaskSuite> tasks) {
+    OwlKryoRegistrator.requireUsable(spark.getConf());
     this.spark = spark;
     this.storage = storage;
     this.progress = progress;
@@ -360,6 +363,50 @@ public final class SparkPipeline {
   private static String describe(PruneOptions options, int blocks) {
     return String.format(
         "prune %d blocks with %s to %s", blocks, options.pruner().name(), options.sparsity());
+  }
+
+  /**
+   * Measures the blocks of a checkpoint as allocators look at them. Writes nothing.
+   *
+   * @param calibration the sequences that activations are measured on
+   * @param thresholds to count outliers at
+   * @return one a block, in order
+   */
+  public List<LayerProfile> profile(
+      String location,
+      TokenSequences calibration,
+      SortedSet<Double> thresholds,
+      Set<Evidence> asked)
+      throws IOException {
+    try {
+      ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+      PruneRun.requireUsable(calibration, model, "calibration");
+      PruneRun.lengthWarning(calibration, model).ifPresent(progress::warn);
+      try (Passes passes = passes(model, new StageClock(progress))) {
+        return passes.profile(passes.dense(calibration), thresholds, asked);
+      }
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
+  }
+
+  /**
+   * What each sequence costs a checkpoint.
+   *
+   * @return the mean next-token loss of every sequence, in nats; NaN or infinite where the model's
+   *     hidden states are not finite
+   */
+  public double[] losses(String location, TokenSequences sequences) throws IOException {
+    try {
+      ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+      PruneRun.requireUsable(sequences, model, "evaluation");
+      PruneRun.lengthWarning(sequences, model).ifPresent(progress::warn);
+      try (Passes passes = passes(model, new StageClock(progress))) {
+        return passes.losses(sequences);
+      }
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
   }
 
   /** The perplexity of any checkpoint of a language model. */

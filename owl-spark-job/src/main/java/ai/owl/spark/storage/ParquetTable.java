@@ -57,14 +57,14 @@ public final class ParquetTable {
   public static List<Group> read(Storage storage, String location, MessageType schema)
       throws IOException {
     byte[] content = storage.readAll(location, MAX_BYTES);
-    try (ParquetFileReader file = ParquetFileReader.open(new Kept(content))) {
+    try (ParquetFileReader file = ParquetFileReader.open(new Kept(location, content))) {
       MessageType found = file.getFileMetaData().getSchema();
       if (!found.equals(schema)) {
         throw new MalformedCheckpointException(
             "Cannot read " + location + ": its columns are " + found.getPaths().size() + " others");
       }
       List<Group> rows = new ArrayList<>();
-      try (ParquetReader<Group> reader = new Reader(new Kept(content)).build()) {
+      try (ParquetReader<Group> reader = new Reader(new Kept(location, content)).build()) {
         for (Group row = reader.read(); row != null; row = reader.read()) {
           rows.add(row);
         }
@@ -89,7 +89,13 @@ public final class ParquetTable {
     }
   }
 
-  private record Kept(byte[] content) implements InputFile {
+  private record Kept(String location, byte[] content) implements InputFile {
+    /** The name that Parquet's messages give it. */
+    @Override
+    public String toString() {
+      return location;
+    }
+
     @Override
     public long getLength() {
       return content.length;

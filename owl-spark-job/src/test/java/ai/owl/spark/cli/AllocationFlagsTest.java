@@ -3,6 +3,7 @@ package ai.owl.spark.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import ai.owl.oracle.Fixture;
+import ai.owl.spark.ml.LlmPruner;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayOutputStream;
@@ -50,6 +51,20 @@ class AllocationFlagsTest {
           .contains("'--allocation'")
           .contains("expected one of " + NAMES + ", not '" + unknown + "'");
     }
+  }
+
+  @Test
+  void mllibsPrunerHasTheSameNames() {
+    LlmPruner pruner = new LlmPruner();
+    List<String> names = new ArrayList<>();
+    for (String name : new AllocationChoice.Names()) {
+      if (!name.equals("ratios:URI")) {
+        names.add(pruner.setStrategy(name).getStrategy()); // refuses what it does not know
+      }
+    }
+    String doc = pruner.strategy().doc();
+    String list = doc.substring(doc.indexOf(": ") + 2, doc.indexOf(" (--allocation)"));
+    assertThat(list.split(", ")).containsExactlyInAnyOrderElementsOf(names);
   }
 
   /** Before Spark is started, and long before anything is measured. */

@@ -242,7 +242,9 @@ class StatisticsStoreTest {
       assertThatThrownBy(() -> StatisticsStore.open(STORAGE, store()))
           .as("%d bytes", size)
           .isInstanceOf(MalformedCheckpointException.class)
-          .hasMessageStartingWith("Cannot ");
+          .hasMessageStartingWith("Cannot ")
+          .hasMessageContaining(linears.toString())
+          .hasMessageNotContaining("[B@");
     }
     Files.write(linears, whole);
     Files.writeString(Path.of(store(), "statistics.json"), "{\"format\": 2}");

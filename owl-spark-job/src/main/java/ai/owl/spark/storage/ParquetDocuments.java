@@ -1,4 +1,4 @@
-package ai.owl.spark.cli;
+package ai.owl.spark.storage;
 
 import ai.owl.calibration.DocumentSource;
 import ai.owl.checkpoint.MalformedCheckpointException;

@@ -1,4 +1,4 @@
-package ai.owl.spark.cli;
+package ai.owl.spark.storage;
 
 import ai.owl.calibration.DocumentSource;
 import ai.owl.calibration.EvaluationWindows;
@@ -8,6 +8,7 @@ import ai.owl.calibration.TextDocuments;
 import ai.owl.calibration.TextTokenizer;
 import ai.owl.calibration.TokenFile;
 import ai.owl.calibration.TokenSequences;
+import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Storage;
 import ai.owl.image.ImageFolder;
 import ai.owl.image.ImagePreprocessor;
@@ -20,34 +21,38 @@ import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 
 /** Turns what the user calls calibration or evaluation data into token ids, or images. */
-final class TokenInput {
+public final class TokenInput {
   private final Configuration hadoop;
   private final Storage storage;
 
   /** No model looks further, and a mistyped number should not end in want of memory. */
   private static final int MAX_LENGTH = 1 << 20;
 
-  TokenInput(Configuration hadoop, Storage storage) {
+  public TokenInput(Configuration hadoop, Storage storage) {
     this.hadoop = hadoop;
     this.storage = storage;
   }
 
   /** Calibration sequences: ready ids from a .safetensors file, or windows drawn from text. */
-  TokenSequences calibration(List<String> locations, String model, CalibrationFlags sampled)
+  public TokenSequences calibration(
+      List<String> locations,
+      String model,
+      WindowSampling sampling,
+      int sequences,
+      int length,
+      long seed)
       throws IOException {
-    if (sampled.sequences() < 1) {
+    if (sequences < 1) {
       throw new IllegalArgumentException(
-          "Cannot use --sequences " + sampled.sequences() + ": it is at least 1");
+          "Cannot use --sequences " + sequences + ": it is at least 1");
     }
-    requireLength(sampled.length());
+    requireLength(length);
     if (isTokenFile(locations, "--calibration")) {
       return TokenFile.read(storage, locations.get(0), TokenFile.CALIBRATION);
     }
     try (TextDocuments documents = documents(locations);
         TextTokenizer tokenizer = TextTokenizer.load(storage, model)) {
-      return sampled
-          .sampling()
-          .sample(documents, tokenizer, sampled.sequences(), sampled.length(), sampled.seed());
+      return sampling.sample(documents, tokenizer, sequences, length, seed);
     }
   }
 
@@ -56,7 +61,7 @@ final class TokenInput {
    *
    * @param windows how many at most; all if zero
    */
-  TokenSequences evaluation(
+  public TokenSequences evaluation(
       List<String> locations, String option, String model, int length, int windows)
       throws IOException {
     requireLength(length);
@@ -76,15 +81,22 @@ final class TokenInput {
   /**
    * What a model is shown for calibration: text or token ids, or images where it reads those.
    *
-   * @param sampled of images, its number is how many at most: spread evenly over the folder, so
-   *     that every label is seen
+   * @param sequences of images, how many at most: spread evenly over the folder, so that every
+   *     label is seen
    */
-  Samples calibration(
-      ModelLayout layout, List<String> locations, String model, CalibrationFlags sampled)
+  public Samples calibration(
+      ModelLayout layout,
+      List<String> locations,
+      String model,
+      WindowSampling sampling,
+      int sequences,
+      int length,
+      long seed)
       throws IOException {
     return layout.config().readsImages()
-        ? images(layout, locations, "--calibration", model, sampled.sequences())
-        : calibration(locations, model, sampled);
+        ? images(layout, locations, "--calibration", model, sequences)
+        : calibration(
+            texts(layout, locations, "--calibration"), model, sampling, sequences, length, seed);
   }
 
   /**
@@ -92,7 +104,7 @@ final class TokenInput {
    *
    * @param windows how many, or how many images, at most; all if zero
    */
-  Samples evaluation(
+  public Samples evaluation(
       ModelLayout layout,
       List<String> locations,
       String option,
@@ -102,7 +114,25 @@ final class TokenInput {
       throws IOException {
     return layout.config().readsImages()
         ? images(layout, locations, option, model, windows)
-        : evaluation(locations, option, model, length, windows);
+        : evaluation(texts(layout, locations, option), option, model, length, windows);
+  }
+
+  /** The locations, none of which is a folder, such as one of images; but Parquet's are. */
+  private List<String> texts(ModelLayout layout, List<String> locations, String option)
+      throws IOException {
+    for (String location : locations) {
+      if (storage.isFolder(location) && !(source(location) instanceof ParquetDocuments)) {
+        throw new IllegalArgumentException(
+            "Cannot use "
+                + option
+                + " "
+                + location
+                + ": it is a folder, and "
+                + layout.config().architecture().className()
+                + " reads text; give files of text or of token ids");
+      }
+    }
+    return locations;
   }
 
   private ImageSamples images(
@@ -117,6 +147,17 @@ final class TokenInput {
               + " locations: "
               + layout.config().architecture().className()
               + " reads images; give one folder");
+    }
+    String folder = locations.get(0);
+    if (storage.exists(folder) && !storage.isFolder(folder)) {
+      throw new IllegalArgumentException(
+          "Cannot use "
+              + option
+              + " "
+              + folder
+              + ": it is a file, and "
+              + layout.config().architecture().className()
+              + " reads images; give a folder of them");
     }
     ImagePreprocessor preprocessor = ImagePreprocessor.open(storage, model);
     ImageFolder all = ImageFolder.open(storage, locations.get(0), layout.config().labels());
@@ -139,26 +180,31 @@ final class TokenInput {
   }
 
   /** What calibration reads, for the report. */
-  static void describe(
-      Map<String, Object> inputs, List<String> calibration, CalibrationFlags sampled) {
+  public static void describe(
+      Map<String, Object> inputs,
+      List<String> calibration,
+      WindowSampling sampling,
+      int sequences,
+      int length,
+      long seed) {
     inputs.put("calibration", calibration);
     if (!isTokenFile(calibration, "--calibration")) {
-      inputs.put("sampling", sampled.sampling().name().toLowerCase(Locale.ROOT));
-      inputs.put("sequences", sampled.sequences());
-      inputs.put("length", sampled.length());
-      inputs.put("seed", sampled.seed());
+      inputs.put("sampling", sampling.name().toLowerCase(Locale.ROOT));
+      inputs.put("sequences", sequences);
+      inputs.put("length", length);
+      inputs.put("seed", seed);
     }
   }
 
   /** What evaluation reads, for the report. */
-  static void describe(Map<String, Object> inputs, List<String> evaluation, int length) {
+  public static void describe(Map<String, Object> inputs, List<String> evaluation, int length) {
     inputs.put("evaluation", evaluation);
     if (!isTokenFile(evaluation, "--evaluate")) {
       inputs.put("length", length);
     }
   }
 
-  static String summary(Samples samples) {
+  public static String summary(Samples samples) {
     return samples instanceof TokenSequences tokens
         ? String.format(Locale.ROOT, "%,d sequences, %,d tokens", tokens.count(), tokens.tokens())
         : String.format(Locale.ROOT, "%,d images", samples.count());
