@@ -33,13 +33,14 @@ import stores
 import stories
 import sweeping
 import text
+import zero_shot
 from verdict import Failed
 
 
 def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
-        oracle, stories, loading, text, generating, methods, allocations, stores, architectures, sweeping, demo, notebooks,
+        oracle, stories, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
         snippet, repeating, bad_input,
     )
     for module in modules:

@@ -34,13 +34,14 @@ class PackageDirectionTest {
           allocation     : tensor kernel checkpoint model calibration pruning
           evaluation     : tensor kernel checkpoint model image calibration.TokenSequences \
                            calibration.ImageSamples
+          zeroshot       : tensor checkpoint model calibration
           pipeline       : tensor kernel checkpoint model image calibration pruning allocation \
-                           evaluation
+                           evaluation zeroshot
 
           spark.storage  : checkpoint model image calibration
-          spark.report   : pipeline pruning allocation evaluation spark.storage.ParquetTable
+          spark.report   : pipeline pruning allocation evaluation zeroshot spark.storage.ParquetTable
           spark.pipeline : pipeline tensor kernel checkpoint model image calibration pruning \
-                           allocation evaluation spark.storage.ParquetTable
+                           allocation evaluation zeroshot spark.storage.ParquetTable
           spark.ml       : spark.pipeline spark.storage pipeline tensor kernel checkpoint model \
                            calibration pruning allocation evaluation
           spark.cli      : *

@@ -11,7 +11,8 @@ import java.util.List;
  * What a model is shown, sample by sample in a fixed order: texts or images. A pipeline needs to
  * know no more of them than how they become the hidden states that enter the first block.
  */
-public sealed interface Samples extends Serializable permits TokenSequences, ImageSamples {
+public sealed interface Samples extends Serializable
+    permits TokenSequences, PackedSequences, ImageSamples {
   /** Number of samples. */
   int count();
 

@@ -7,6 +7,9 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.BufferedInputStream;
 import java.io.EOFException;
 import java.io.IOException;
@@ -33,15 +36,70 @@ record TextFile(Storage storage, String location) implements DocumentSource {
               StreamReadConstraints.builder().maxStringLength(Integer.MAX_VALUE).build())
           .build();
 
+  private static final JsonMapper RECORDS =
+      JsonMapper.builder(JSON).enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).build();
+
   private static final String KNOWN_FORMATS =
       "text is read from .txt, .jsonl and .parquet, plain or gzipped";
 
+  /** What is done with a line that is not blank; {@code number} counts from 1. */
+  private interface LineConsumer {
+    void accept(long number, String line) throws IOException;
+  }
+
   @Override
   public void forEach(Consumer<String> documents) throws IOException {
-    String name = location.toLowerCase(Locale.ROOT);
-    if (name.endsWith(".gz")) {
-      name = name.substring(0, name.length() - ".gz".length());
+    read(
+        content -> {
+          if (isJsonLines()) {
+            forEachLine(content, (number, line) -> documents.accept(textField(line, number)));
+          } else {
+            wholeFile(content, documents);
+          }
+        });
+  }
+
+  /** Hands over the object on every line that is not blank. */
+  void forEachObject(RecordSource.RecordConsumer records) throws IOException {
+    if (!isJsonLines()) {
+      throw new IllegalArgumentException(
+          cannotRead() + "records are read from .jsonl, .json and .parquet, plain or gzipped");
     }
+    read(
+        content ->
+            forEachLine(
+                content, (number, line) -> records.accept("line " + number, object(line, number))));
+  }
+
+  private JsonNode object(String line, long number) throws IOException {
+    JsonNode json;
+    try {
+      json = RECORDS.readTree(line);
+    } catch (JsonProcessingException e) {
+      throw malformed(number, "is not JSON: " + complaint(e));
+    }
+    if (!json.isObject()) {
+      throw malformed(number, "is not a JSON object; one is expected on every line");
+    }
+    return json;
+  }
+
+  private boolean isJsonLines() {
+    return name().endsWith(".jsonl") || name().endsWith(".json");
+  }
+
+  /** In lower case, without {@code .gz}. */
+  private String name() {
+    String name = location.toLowerCase(Locale.ROOT);
+    return name.endsWith(".gz") ? name.substring(0, name.length() - ".gz".length()) : name;
+  }
+
+  private interface Reading {
+    void of(InputStream content) throws IOException;
+  }
+
+  private void read(Reading reading) throws IOException {
+    String name = name();
     if (name.endsWith(".parquet")) {
       throw new IllegalArgumentException(
           cannotRead()
@@ -53,11 +111,7 @@ record TextFile(Storage storage, String location) implements DocumentSource {
     }
     try (InputStream file = new StorageInputStream(storage.open(location));
         InputStream content = decompressed(file)) {
-      if (name.endsWith(".jsonl") || name.endsWith(".json")) {
-        forEachLine(content, documents);
-      } else {
-        wholeFile(content, documents);
-      }
+      reading.of(content);
     }
   }
 
@@ -84,7 +138,7 @@ record TextFile(Storage storage, String location) implements DocumentSource {
     }
   }
 
-  private void forEachLine(InputStream content, Consumer<String> documents) throws IOException {
+  private void forEachLine(InputStream content, LineConsumer lines) throws IOException {
     byte[] line = new byte[1 << 16];
     int length = 0;
     long number = 1;
@@ -94,7 +148,7 @@ record TextFile(Storage storage, String location) implements DocumentSource {
       for (int at = 0; at < count; at++) {
         if (chunk[at] == '\n') {
           line = append(line, length, chunk, from, at - from, number);
-          parse(line, length + at - from, number++, documents);
+          parse(line, length + at - from, number++, lines);
           length = 0;
           from = at + 1;
         }
@@ -102,7 +156,7 @@ record TextFile(Storage storage, String location) implements DocumentSource {
       line = append(line, length, chunk, from, count - from, number);
       length += count - from;
     }
-    parse(line, length, number, documents);
+    parse(line, length, number, lines);
   }
 
   private byte[] append(byte[] line, int length, byte[] chunk, int from, int count, long number) {
@@ -123,8 +177,7 @@ record TextFile(Storage storage, String location) implements DocumentSource {
     return grown;
   }
 
-  private void parse(byte[] bytes, int length, long number, Consumer<String> documents)
-      throws IOException {
+  private void parse(byte[] bytes, int length, long number, LineConsumer lines) throws IOException {
     String line = decode(bytes, length, number);
     if (number == 1) {
       line = withoutMark(line);
@@ -132,7 +185,12 @@ record TextFile(Storage storage, String location) implements DocumentSource {
     if (line.isBlank()) {
       return;
     }
-    documents.accept(textField(line, number));
+    lines.accept(number, line);
+  }
+
+  private static String complaint(JsonProcessingException e) {
+    return e.getOriginalMessage().replaceFirst("(?s) at \\[Source.*| \\(start marker.*", "")
+        + "; one object is expected on every line";
   }
 
   private String textField(String line, long number) throws IOException {
@@ -156,11 +214,7 @@ record TextFile(Storage storage, String location) implements DocumentSource {
             number, "has more than one JSON value; one object is expected on every line");
       }
     } catch (JsonProcessingException e) {
-      throw malformed(
-          number,
-          "is not JSON: "
-              + e.getOriginalMessage().replaceFirst("(?s) at \\[Source.*| \\(start marker.*", "")
-              + "; one object is expected on every line");
+      throw malformed(number, "is not JSON: " + complaint(e));
     }
     if (found == null) {
       throw malformed(number, "has no field \"text\"");

@@ -100,14 +100,24 @@ public final class TextTokenizer implements AutoCloseable {
     }
   }
 
-  /** The ids of a text of any length. */
+  /** The ids of a text of any length, with the special tokens that the post-processor adds. */
   public int[] encode(String text) {
+    return encode(text, true);
+  }
+
+  /**
+   * The ids of a text of any length.
+   *
+   * @param specialTokens whether the post-processor adds special tokens, such as one for the
+   *     beginning of a text
+   */
+  public int[] encode(String text, boolean specialTokens) {
     // Straight to the native calls: HuggingFaceTokenizer.encode also makes a string and a span
     // object of every token, which takes as long again and many times the memory.
     TokenizersLibrary library = TokenizersLibrary.LIB;
     try {
       long encoding =
-          library.encode(tokenizer.getHandle(), Surrogates.replaceLone(text), /* special */ true);
+          library.encode(tokenizer.getHandle(), Surrogates.replaceLone(text), specialTokens);
       try {
         return Arrays.stream(library.getTokenIds(encoding)).mapToInt(Math::toIntExact).toArray();
       } finally {

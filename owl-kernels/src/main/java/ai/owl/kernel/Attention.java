@@ -63,48 +63,137 @@ public record Attention(
         int end = past + (isCausal ? first + queries : tokens);
         int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
         int keys = end - start;
-        Blas.gemm(
-            false,
-            true,
-            queries,
-            keys,
-            headDim,
-            scale,
-            q.pointer(first, column),
-            q.cols(),
-            k.pointer(start, group),
-            k.cols(),
-            0f,
-            scores.pointer(0, 0),
-            scores.cols());
-        for (int i = 0; i < queries; i++) {
-          int position = past + first + i;
-          int from = window == 0 ? 0 : Math.max(0, position - window + 1) - start;
-          int to = isCausal ? position + 1 - start : keys;
-          scores.copyTo(i, 0, row, 0, keys);
-          if (cap > 0) {
-            for (int j = from; j < to; j++) {
-              row[j] = SoftCap.of(row[j], cap);
-            }
-          }
-          softmax(row, from, to, keys);
-          scores.copyFrom(i, 0, row, 0, keys);
-        }
-        Blas.gemm(
-            false,
-            false,
-            queries,
-            headDim,
-            keys,
-            1f,
-            scores.pointer(0, 0),
-            scores.cols(),
-            v.pointer(start, group),
-            v.cols(),
-            0f,
-            out.pointer(first, column),
-            out.cols());
+        score(q, first, column, queries, k, start, group, keys, scores, 0);
+        softmax(scores, row, past + first, queries, start, end);
+        mix(scores, 0, queries, keys, v, start, group, 0f, out, first, column);
       }
+    }
+  }
+
+  /**
+   * Attention of tokens that come after a prefix whose keys and values lie elsewhere.
+   *
+   * @param prefixKeys (past, keyValueHeads · d), rotated
+   * @param prefixValues (past, keyValueHeads · d)
+   * @param q (tokens, heads · d), rotated; the queries of positions {@code past} and on
+   * @param k (tokens, keyValueHeads · d), rotated
+   * @param v (tokens, keyValueHeads · d)
+   * @param scores scratch from {@link #scores}, for past + tokens or more
+   * @param out (tokens, heads · d)
+   */
+  public void applyBehind(
+      Matrix prefixKeys,
+      Matrix prefixValues,
+      Matrix q,
+      Matrix k,
+      Matrix v,
+      Matrix scores,
+      Matrix out) {
+    int past = (int) prefixKeys.rows();
+    int tokens = (int) q.rows();
+    float[] row = new float[scores.cols()];
+    for (int head = 0; head < heads; head++) {
+      int column = head * headDim;
+      int group = head / (heads / keyValueHeads) * headDim;
+      for (int first = 0; first < tokens; first += ROWS) {
+        int queries = Math.min(tokens, first + ROWS) - first;
+        int end = past + (isCausal ? first + queries : tokens);
+        int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
+        int before = Math.max(0, past - start); // keys of the prefix
+        int skipped = Math.max(0, start - past); // keys behind it that nobody sees any more
+        int own = end - past - skipped;
+        if (before > 0) {
+          score(q, first, column, queries, prefixKeys, start, group, before, scores, 0);
+        }
+        score(q, first, column, queries, k, skipped, group, own, scores, before);
+        softmax(scores, row, past + first, queries, start, end);
+        if (before > 0) {
+          mix(scores, 0, queries, before, prefixValues, start, group, 0f, out, first, column);
+        }
+        float beta = before > 0 ? 1f : 0f;
+        mix(scores, before, queries, own, v, skipped, group, beta, out, first, column);
+      }
+    }
+  }
+
+  /** Scores of some queries of a head against some keys of its group. */
+  private void score(
+      Matrix q,
+      int first,
+      int column,
+      int queries,
+      Matrix k,
+      int start,
+      int group,
+      int keys,
+      Matrix scores,
+      int at) {
+    Blas.gemm(
+        false,
+        true,
+        queries,
+        keys,
+        headDim,
+        scale,
+        q.pointer(first, column),
+        q.cols(),
+        k.pointer(start, group),
+        k.cols(),
+        0f,
+        scores.pointer(0, at),
+        scores.cols());
+  }
+
+  /** The values that a head of some queries attends to: {@code out = weights · v + beta · out}. */
+  private void mix(
+      Matrix weights,
+      int at,
+      int queries,
+      int keys,
+      Matrix v,
+      int start,
+      int group,
+      float beta,
+      Matrix out,
+      int first,
+      int column) {
+    Blas.gemm(
+        false,
+        false,
+        queries,
+        headDim,
+        keys,
+        1f,
+        weights.pointer(0, at),
+        weights.cols(),
+        v.pointer(start, group),
+        v.cols(),
+        beta,
+        out.pointer(first, column),
+        out.cols());
+  }
+
+  /**
+   * Turns the scores of some queries into weights.
+   *
+   * @param scores (queries or more, end − start or more)
+   * @param position of the first query
+   * @param start position of the first key
+   * @param end position behind the last key
+   */
+  private void softmax(Matrix scores, float[] row, int position, int queries, int start, int end) {
+    int keys = end - start;
+    for (int i = 0; i < queries; i++) {
+      int from = window == 0 ? 0 : Math.max(0, position + i - window + 1) - start;
+      int to = isCausal ? position + i + 1 - start : keys;
+      scores.copyTo(i, 0, row, 0, keys);
+      if (cap > 0) {
+        for (int j = from; j < to; j++) {
+          row[j] = SoftCap.of(row[j], cap);
+        }
+      }
+      softmax(row, from, to, keys);
+      scores.copyFrom(i, 0, row, 0, keys);
     }
   }
 

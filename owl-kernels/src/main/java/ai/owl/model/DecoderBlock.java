@@ -95,6 +95,45 @@ public final class DecoderBlock implements AutoCloseable {
   }
 
   /**
+   * Runs sequences that are packed into one matrix through the block.
+   *
+   * @param hidden (rows of the packing, hidden), replaced by the hidden states after the block
+   */
+  public void advance(
+      Matrix hidden, SequencePacking packing, ForwardBuffers buffers, ActivationObserver observer) {
+    ForwardBuffers.Views at = buffers.of((int) hidden.rows());
+    Matrix normed = normalized(NormRole.ATTENTION_INPUT, hidden, at);
+    observer.observe(LinearInput.ATTENTION, normed);
+    project(normed, at);
+    for (SequencePacking.Segment segment : packing.segments()) {
+      int past = packing.past(segment);
+      at.rotate(rows(at.q(), segment), past);
+      at.rotate(rows(at.k(), segment), past);
+    }
+    for (SequencePacking.Segment segment : packing.segments()) {
+      Matrix q = rows(at.q(), segment);
+      Matrix k = rows(at.k(), segment);
+      Matrix v = rows(at.v(), segment);
+      Matrix out = rows(at.attended(), segment);
+      if (segment.prefix() == SequencePacking.NO_PREFIX) {
+        attention().apply(q, k, v, at.scores(), out);
+      } else {
+        SequencePacking.Segment prefix = packing.segments().get(segment.prefix());
+        attention()
+            .applyBehind(rows(at.k(), prefix), rows(at.v(), prefix), q, k, v, at.scores(), out);
+      }
+    }
+    observer.observe(LinearInput.ATTENTION_OUTPUT, at.attended());
+    addAttention(hidden, at);
+    activate(hidden, at, observer);
+    addMlp(hidden, at);
+  }
+
+  private static Matrix rows(Matrix all, SequencePacking.Segment segment) {
+    return all.rows(segment.first(), segment.tokens());
+  }
+
+  /**
    * Shows the observer what {@link #advance} would, leaves the hidden states as they are, and
    * computes no product whose result nobody sees.
    */

@@ -100,7 +100,12 @@ public final class ForwardBuffers implements AutoCloseable {
       Optional<RotaryEmbedding.Table> rotations) {
     /** Turns queries or keys by their positions, if that is how positions are told. */
     void rotate(Matrix x) {
-      rotations.ifPresent(table -> table.rotate(x));
+      rotate(x, 0);
+    }
+
+    /** The same behind {@code past} positions. */
+    void rotate(Matrix x, int past) {
+      rotations.ifPresent(table -> table.rotate(x, past));
     }
   }
 

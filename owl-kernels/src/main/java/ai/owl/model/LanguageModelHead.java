@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * What turns the states after the last block into logits: the last norm and the projection onto the
@@ -73,11 +74,48 @@ public final class LanguageModelHead implements AutoCloseable {
   public static double[] losses(
       ModelLayout model, List<Matrix> hidden, List<int[]> sequences, TensorReader reader)
       throws IOException {
+    List<Matrix> predicting = new ArrayList<>();
+    List<int[]> rows = new ArrayList<>();
+    List<int[]> targets = new ArrayList<>();
+    for (int s = 0; s < hidden.size(); s++) {
+      int[] ids = sequences.get(s);
+      predicting.add(hidden.get(s).firstRows(ids.length - 1));
+      rows.add(IntStream.range(0, ids.length - 1).toArray());
+      targets.add(Arrays.copyOfRange(ids, 1, ids.length));
+    }
+    List<double[]> predictions = logProbabilities(model, predicting, rows, targets, reader);
+    double[] losses = new double[hidden.size()];
+    for (int s = 0; s < losses.length; s++) {
+      double total = 0;
+      for (double logProbability : predictions.get(s)) {
+        total -= logProbability;
+      }
+      losses[s] = total / predictions.get(s).length;
+    }
+    return losses;
+  }
+
+  /**
+   * The log-probabilities of tokens, {@code ln p(target | the states of a row)}.
+   *
+   * @param hidden states after the last block, (rows, hidden) each; only rows that predict
+   *     something, since the projection is computed for all of them; normalized in place
+   * @param rows for each matrix, and each prediction from it, the row it is made from
+   * @param targets the same predictions' token ids
+   * @return for each matrix those of its predictions, in nats
+   */
+  public static List<double[]> logProbabilities(
+      ModelLayout model,
+      List<Matrix> hidden,
+      List<int[]> rows,
+      List<int[]> targets,
+      TensorReader reader)
+      throws IOException {
     Optional<Norm> norm = norm(model, reader);
     norm.ifPresent(last -> hidden.forEach(states -> last.apply(states, states)));
     Optional<Matrix> projection = projectOut(model, reader);
     if (projection.isEmpty()) {
-      return lossesOfProjected(model, hidden, sequences, reader);
+      return logProbabilitiesOfProjected(model, hidden, rows, targets, reader);
     }
     List<Matrix> narrow = new ArrayList<>();
     try (Matrix weight = projection.get()) {
@@ -86,49 +124,48 @@ public final class LanguageModelHead implements AutoCloseable {
         narrow.add(projected);
         Blas.linear(states, weight, 0f, projected);
       }
-      return lossesOfProjected(model, narrow, sequences, reader);
+      return logProbabilitiesOfProjected(model, narrow, rows, targets, reader);
     } finally {
       narrow.forEach(Matrix::close);
     }
   }
 
   /**
-   * @param hidden what enters the head, (tokens, embedding size)
+   * @param hidden what enters the head, (rows, embedding size)
    */
-  private static double[] lossesOfProjected(
-      ModelLayout model, List<Matrix> hidden, List<int[]> sequences, TensorReader reader)
+  private static List<double[]> logProbabilitiesOfProjected(
+      ModelLayout model,
+      List<Matrix> hidden,
+      List<int[]> rows,
+      List<int[]> targets,
+      TensorReader reader)
       throws IOException {
     ModelConfig config = model.config();
-    int longest = 0;
+    long most = 0;
     double[][] max = new double[hidden.size()][];
     double[][] sum = new double[hidden.size()][];
-    double[][] target = new double[hidden.size()][];
+    List<double[]> logProbabilities = new ArrayList<>(); // the targets' logits at first
     for (int s = 0; s < hidden.size(); s++) {
-      int predictions = sequences.get(s).length - 1;
-      longest = Math.max(longest, predictions);
-      max[s] = new double[predictions];
+      int count = (int) hidden.get(s).rows();
+      most = Math.max(most, count);
+      max[s] = new double[count];
       Arrays.fill(max[s], Double.NEGATIVE_INFINITY);
-      sum[s] = new double[predictions];
-      target[s] = new double[predictions];
+      sum[s] = new double[count];
+      logProbabilities.add(new double[targets.get(s).length]);
     }
     int slice =
         (int) Math.max(64, Math.min(config.vocabSize(), SLICE_WEIGHTS / config.embeddingSize()));
     for (long first = 0; first < config.vocabSize(); first += slice) {
       int size = (int) Math.min(slice, config.vocabSize() - first);
       try (Matrix weights = reader.readMatrix(model.head(), first, size);
-          Matrix logits = new Matrix(longest, size)) {
+          Matrix logits = new Matrix(most, size)) {
         float[] row = new float[size];
         for (int s = 0; s < hidden.size(); s++) {
-          int[] ids = sequences.get(s);
-          Matrix states = hidden.get(s).firstRows(ids.length - 1);
-          Blas.linear(states, weights, 0f, logits.firstRows(ids.length - 1));
-          for (int t = 0; t < ids.length - 1; t++) {
+          Matrix states = hidden.get(s);
+          Blas.linear(states, weights, 0f, logits.firstRows(states.rows()));
+          for (int t = 0; t < max[s].length; t++) {
             logits.row(t, row);
             bound(row, config.logitCap());
-            int next = ids[t + 1];
-            if (next >= first && next < first + size) {
-              target[s][t] = row[(int) (next - first)];
-            }
             double above = max[s][t];
             for (float logit : row) {
               above = Math.max(above, logit);
@@ -140,18 +177,26 @@ public final class LanguageModelHead implements AutoCloseable {
             max[s][t] = above;
             sum[s][t] = total;
           }
+          float[] one = new float[1];
+          for (int i = 0; i < targets.get(s).length; i++) {
+            int target = targets.get(s)[i];
+            if (target >= first && target < first + size) {
+              logits.copyTo(rows.get(s)[i], (int) (target - first), one, 0, 1);
+              bound(one, config.logitCap());
+              logProbabilities.get(s)[i] = one[0];
+            }
+          }
         }
       }
     }
-    double[] losses = new double[hidden.size()];
-    for (int s = 0; s < losses.length; s++) {
-      double total = 0;
-      for (int t = 0; t < max[s].length; t++) {
-        total += max[s][t] + Math.log(sum[s][t]) - target[s][t];
+    for (int s = 0; s < hidden.size(); s++) {
+      double[] predictions = logProbabilities.get(s);
+      for (int i = 0; i < predictions.length; i++) {
+        int row = rows.get(s)[i];
+        predictions[i] -= max[s][row] + Math.log(sum[s][row]);
       }
-      losses[s] = total / max[s].length;
     }
-    return losses;
+    return logProbabilities;
   }
 
   /**

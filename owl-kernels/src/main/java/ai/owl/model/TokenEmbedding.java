@@ -9,6 +9,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 
 /**
  * Turns token ids into the hidden states that enter the first block: {@code h_t = project_in ·
@@ -45,7 +47,31 @@ public final class TokenEmbedding {
     List<Matrix> hidden = lookUp(model, sequences, reader);
     try {
       project(model, hidden, reader);
-      addPositions(model, hidden, past, longest, reader);
+      addPositions(
+          model, hidden, s -> IntStream.range(0, longest).toArray(), past, longest, reader);
+      return hidden;
+    } catch (IOException | RuntimeException | Error e) {
+      hidden.forEach(Matrix::close);
+      throw e;
+    }
+  }
+
+  /**
+   * The embeddings of packed sequences.
+   *
+   * @param ids of every packing the tokens of its rows, below vocab_size
+   * @return one matrix (rows, hidden) per packing, the caller's to close
+   */
+  public static List<Matrix> embed(
+      ModelLayout model, List<int[]> ids, List<SequencePacking> packings, TensorReader reader)
+      throws IOException {
+    List<int[]> positions = packings.stream().map(SequencePacking::positions).toList();
+    int longest = 1 + positions.stream().flatMapToInt(Arrays::stream).max().orElse(-1);
+    model.config().requirePositions(longest, "use shorter sequences");
+    List<Matrix> hidden = lookUp(model, ids, reader);
+    try {
+      project(model, hidden, reader);
+      addPositions(model, hidden, s -> positions.get(s), 0, longest, reader);
       return hidden;
     } catch (IOException | RuntimeException | Error e) {
       hidden.forEach(Matrix::close);
@@ -70,18 +96,28 @@ public final class TokenEmbedding {
     }
   }
 
+  /**
+   * @param positions of a matrix's rows, counted from {@code past} on
+   */
   private static void addPositions(
-      ModelLayout model, List<Matrix> hidden, int past, int longest, TensorReader reader)
+      ModelLayout model,
+      List<Matrix> hidden,
+      IntFunction<int[]> positions,
+      int past,
+      int longest,
+      TensorReader reader)
       throws IOException {
     if (model.config().positions() instanceof PositionEncoding.Learned learned) {
       TensorRef table = model.part(ModelPart.POSITION_EMBEDDING).orElseThrow();
       float[] row = new float[model.config().hiddenSize()];
       float[] position = new float[row.length];
-      try (Matrix positions = reader.readMatrix(table, learned.offset() + past, longest)) {
-        for (Matrix states : hidden) {
+      try (Matrix learnt = reader.readMatrix(table, learned.offset() + past, longest)) {
+        for (int s = 0; s < hidden.size(); s++) {
+          Matrix states = hidden.get(s);
+          int[] of = positions.apply(s);
           for (long t = 0; t < states.rows(); t++) {
             states.row(t, row);
-            positions.row(t, position);
+            learnt.row(of[(int) t], position);
             for (int j = 0; j < row.length; j++) {
               row[j] += position[j];
             }

@@ -25,6 +25,8 @@ import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.tensor.Matrix;
+import ai.owl.zeroshot.TaskEvaluator;
+import ai.owl.zeroshot.TaskSuite;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -37,10 +39,21 @@ import java.util.Optional;
 public final class LocalPipeline {
   private final Storage storage;
   private final Progress progress;
+  private final Optional<TaskSuite> tasks;
 
   public LocalPipeline(Storage storage, Progress progress) {
+    this(storage, progress, Optional.empty());
+  }
+
+  private LocalPipeline(Storage storage, Progress progress, Optional<TaskSuite> tasks) {
     this.storage = storage;
     this.progress = progress;
+    this.tasks = tasks;
+  }
+
+  /** This pipeline with tasks that models are tried at before and after they are pruned. */
+  public LocalPipeline withTasks(TaskSuite suite) {
+    return new LocalPipeline(storage, progress, Optional.of(suite));
   }
 
   /**
@@ -55,13 +68,14 @@ public final class LocalPipeline {
       Optional<? extends Samples> calibration,
       Optional<? extends Samples> evaluation)
       throws IOException {
-    PruneRun run = PruneRun.plan(storage, options, calibration, evaluation, progress);
+    PruneRun run =
+        PruneRun.plan(storage, options, calibration, Optional.empty(), evaluation, tasks, progress);
     StageClock clock = run.clock();
     ModelLayout model = run.model();
     OutputCheckpoint output = run.begin();
-    PruneRun.Evaluation quality = location -> evaluate(location, evaluation.orElseThrow(), clock);
+    PruneRun.Measurement measurement = measurement(clock);
     try (TensorReader reader = new TensorReader(storage)) {
-      Optional<Quality> before = run.dense(quality);
+      PruneRun.Measured before = run.dense(measurement);
       List<BlockStatistics> dense = new ArrayList<>();
       List<LayerProfile> profiles = run.profilesWithoutOutliers();
       if (options.needsDensePass()) {
@@ -101,7 +115,7 @@ public final class LocalPipeline {
       receipts.add(output.writeOutside());
       output.commit(receipts);
       PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(report, before, quality);
+      return run.finish(report, before, measurement);
     } catch (IOException | RuntimeException | Error e) {
       output.abort();
       throw e;
@@ -263,6 +277,20 @@ public final class LocalPipeline {
     return samples.embed(run.model(), 0, samples.count(), reader);
   }
 
+  private PruneRun.Measurement measurement(StageClock clock) {
+    return new PruneRun.Measurement() {
+      @Override
+      public Quality quality(String location, Samples samples) throws IOException {
+        return evaluate(location, samples, clock);
+      }
+
+      @Override
+      public List<double[]> logProbabilities(String location, TaskSuite suite) throws IOException {
+        return LocalPipeline.this.logProbabilities(location, suite, clock);
+      }
+    };
+  }
+
   /** The perplexity of any checkpoint of a language model. */
   public Perplexity evaluate(String location, TokenSequences windows) throws IOException {
     return (Perplexity) evaluate(location, windows, new StageClock(progress));
@@ -271,6 +299,25 @@ public final class LocalPipeline {
   /** The accuracy of any checkpoint of an image classifier. */
   public Accuracy evaluate(String location, ImageSamples images) throws IOException {
     return (Accuracy) evaluate(location, images, new StageClock(progress));
+  }
+
+  /**
+   * Runs the items of tasks through any checkpoint of a language model.
+   *
+   * @return for every batch of the suite the log-probabilities of its predictions
+   */
+  public List<double[]> logProbabilities(String location, TaskSuite suite) throws IOException {
+    return logProbabilities(location, suite, new StageClock(progress));
+  }
+
+  private List<double[]> logProbabilities(String location, TaskSuite suite, StageClock clock)
+      throws IOException {
+    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    clock.begin(PruneRun.TASKS, model.blocks().size());
+    try (TensorReader reader = new TensorReader(storage)) {
+      return TaskEvaluator.logProbabilities(
+          model, suite.sequences(), reader, block -> clock.step("block " + block));
+    }
   }
 
   private Quality evaluate(String location, Samples samples, StageClock clock) throws IOException {

@@ -7,6 +7,7 @@ import ai.owl.evaluation.Perplexity;
 import ai.owl.evaluation.Quality;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.zeroshot.ZeroShotResults;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -29,6 +30,8 @@ import java.util.Optional;
  * @param pruned the same after
  * @param seconds by stage
  * @param warnings what the user should know
+ * @param denseTasks how well the model does at zero-shot tasks before, if asked for
+ * @param prunedTasks the same after
  */
 public record PruneReport(
     PruneOptions options,
@@ -40,7 +43,35 @@ public record PruneReport(
     Optional<Quality> dense,
     Optional<Quality> pruned,
     Map<String, Double> seconds,
-    List<String> warnings) {
+    List<String> warnings,
+    Optional<ZeroShotResults> denseTasks,
+    Optional<ZeroShotResults> prunedTasks) {
+  /** One of a run that tried no tasks. */
+  public PruneReport(
+      PruneOptions options,
+      String fingerprint,
+      String architecture,
+      int sequences,
+      long tokens,
+      List<Block> blocks,
+      Optional<Quality> dense,
+      Optional<Quality> pruned,
+      Map<String, Double> seconds,
+      List<String> warnings) {
+    this(
+        options,
+        fingerprint,
+        architecture,
+        sequences,
+        tokens,
+        blocks,
+        dense,
+        pruned,
+        seconds,
+        warnings,
+        Optional.empty(),
+        Optional.empty());
+  }
 
   /** A pruned model whose perplexity is more than so many times the dense one's is of no use. */
   public static final double EXPLODED = 10;
@@ -103,8 +134,8 @@ public record PruneReport(
   }
 
   PruneReport with(
-      Optional<Quality> denseValue,
-      Optional<Quality> prunedValue,
+      PruneRun.Measured before,
+      PruneRun.Measured after,
       Map<String, Double> times,
       List<String> notes) {
     return new PruneReport(
@@ -114,10 +145,12 @@ public record PruneReport(
         sequences,
         tokens,
         blocks,
-        denseValue,
-        prunedValue,
+        before.quality(),
+        after.quality(),
         times,
-        List.copyOf(notes));
+        List.copyOf(notes),
+        before.tasks(),
+        after.tasks());
   }
 
   public long weights() {
@@ -199,6 +232,11 @@ public record PruneReport(
       } else {
         quality.put("images", ((Accuracy) any).images());
       }
+    }
+    if (denseTasks.isPresent() || prunedTasks.isPresent()) {
+      ObjectNode zeroShot = json.putObject("zeroShot");
+      denseTasks.ifPresent(results -> zeroShot.set("dense", results.toJson()));
+      prunedTasks.ifPresent(results -> zeroShot.set("pruned", results.toJson()));
     }
     json.putObject("sparsity").put("target", options.sparsity()).put("reached", reached());
     json.putObject("weights").put("total", weights()).put("removed", zeros());

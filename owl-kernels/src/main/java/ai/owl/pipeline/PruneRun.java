@@ -3,6 +3,7 @@ package ai.owl.pipeline;
 import ai.owl.allocation.LayerProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
@@ -15,6 +16,8 @@ import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.SparsityPattern;
+import ai.owl.zeroshot.TaskSuite;
+import ai.owl.zeroshot.ZeroShotResults;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -38,10 +41,11 @@ public final class PruneRun {
   public static final String PRUNE = "prune";
   public static final String COMMIT = "commit";
   public static final String EVALUATE = "evaluate";
+  public static final String TASKS = "tasks";
 
   /** All stages a run can have, in order. */
   public static final List<String> STAGES =
-      List.of(CALIBRATE, PROFILE, ALLOCATE, PROPAGATE, PRUNE, COMMIT, EVALUATE);
+      List.of(CALIBRATE, PROFILE, ALLOCATE, PROPAGATE, PRUNE, COMMIT, EVALUATE, TASKS);
 
   /** Outliers are counted at the thresholds of the paper's grid too; one scan serves all. */
   private static final List<Double> USUAL_THRESHOLDS = List.of(3.0, 5.0, 7.0, 10.0);
@@ -54,6 +58,7 @@ public final class PruneRun {
   private final Optional<? extends Samples> calibration;
   private final Optional<MeasuredSamples> measured;
   private final Optional<? extends Samples> evaluation;
+  private final Optional<TaskSuite> tasks;
   private final StageClock clock;
 
   private PruneRun(
@@ -63,6 +68,7 @@ public final class PruneRun {
       Optional<? extends Samples> calibration,
       Optional<MeasuredSamples> measured,
       Optional<? extends Samples> evaluation,
+      Optional<TaskSuite> tasks,
       StageClock clock)
       throws IOException {
     this.storage = storage;
@@ -76,18 +82,8 @@ public final class PruneRun {
             ? Optional.of(MeasuredSamples.of(calibration.get(), model))
             : measured;
     this.evaluation = evaluation;
+    this.tasks = tasks;
     this.clock = clock;
-  }
-
-  /** Opens the input and checks that run and input fit together. */
-  public static PruneRun plan(
-      Storage storage,
-      PruneOptions options,
-      Optional<? extends Samples> calibration,
-      Optional<? extends Samples> evaluation,
-      Progress progress)
-      throws IOException {
-    return plan(storage, options, calibration, Optional.empty(), evaluation, progress);
   }
 
   /**
@@ -95,6 +91,8 @@ public final class PruneRun {
    *
    * @param measured the tokens that all the run needs to know was measured on before, if so: then
    *     it needs none
+   * @param evaluation what the model is measured on before and after, if anything
+   * @param tasks that it is tried at before and after, if any
    */
   public static PruneRun plan(
       Storage storage,
@@ -102,6 +100,7 @@ public final class PruneRun {
       Optional<? extends Samples> calibration,
       Optional<MeasuredSamples> measured,
       Optional<? extends Samples> evaluation,
+      Optional<TaskSuite> tasks,
       Progress progress)
       throws IOException {
     Checkpoint checkpoint = Checkpoint.open(storage, options.model());
@@ -113,6 +112,7 @@ public final class PruneRun {
             calibration,
             measured,
             evaluation,
+            tasks,
             new StageClock(progress));
     if (options.needsCalibration() && !(calibration.isEmpty() && measured.isPresent())) {
       if (calibration.isEmpty()) {
@@ -152,6 +152,10 @@ public final class PruneRun {
         AccuracyEvaluator.requireLabels(images);
       }
       return;
+    }
+    if (samples instanceof PackedSequences) {
+      throw new IllegalArgumentException(
+          "Cannot use packed sequences for " + role + ": they are made for scoring tasks");
     }
     TokenSequences tokens = (TokenSequences) samples;
     int longest = tokens.sequences().stream().mapToInt(ids -> ids.length).max().orElse(0);
@@ -296,20 +300,61 @@ public final class PruneRun {
         linears);
   }
 
-  /** Measures a checkpoint. */
-  @FunctionalInterface
-  public interface Evaluation {
-    Quality of(String location) throws IOException;
+  /** Measures checkpoints. */
+  public interface Measurement {
+    /** How good a checkpoint is at what it was made for. */
+    Quality quality(String location, Samples samples) throws IOException;
+
+    /** For every batch of a suite the log-probabilities of its predictions. */
+    List<double[]> logProbabilities(String location, TaskSuite tasks) throws IOException;
+  }
+
+  /** What was measured of a checkpoint: what was asked for and can be measured. */
+  public record Measured(Optional<Quality> quality, Optional<ZeroShotResults> tasks) {
+    static final Measured NOTHING = new Measured(Optional.empty(), Optional.empty());
   }
 
   /** How good the input is, if anyone wants to know, before hours are spent on pruning it. */
-  public Optional<Quality> dense(Evaluation quality) throws IOException {
+  public Measured dense(Measurement measurement) throws IOException {
+    evaluation.flatMap(samples -> lengthWarning(samples, model)).ifPresent(clock::warn);
+    tasks.ifPresent(suite -> suite.warnings().forEach(clock::warn));
+    return new Measured(
+        quality(measurement, "dense", options.model()),
+        tasks(measurement, "dense", options.model()));
+  }
+
+  private Optional<Quality> quality(Measurement measurement, String which, String location)
+      throws IOException {
     if (evaluation.isEmpty()) {
       return Optional.empty();
     }
-    lengthWarning(evaluation.get(), model).ifPresent(clock::warn);
-    clock.say(measure() + " of the dense model");
-    return Optional.of(quality.of(options.model()));
+    clock.say(measure() + " of the " + which + " model");
+    return Optional.of(measurement.quality(location, evaluation.get()));
+  }
+
+  private Optional<ZeroShotResults> tasks(Measurement measurement, String which, String location)
+      throws IOException {
+    if (tasks.isEmpty()) {
+      return Optional.empty();
+    }
+    clock.say("tasks of the " + which + " model");
+    return Optional.of(tasks.get().results(measurement.logProbabilities(location, tasks.get())));
+  }
+
+  /** Measures something of the pruned model, which may be beyond measuring. */
+  @FunctionalInterface
+  private interface Attempt<T> {
+    Optional<T> measure() throws IOException;
+  }
+
+  private <T> Optional<T> attempt(List<String> warnings, Attempt<T> attempt) throws IOException {
+    try {
+      return attempt.measure();
+    } catch (MalformedCheckpointException beyondMeasure) {
+      clock.warn(beyondMeasure.getMessage());
+      warnings.add(beyondMeasure.getMessage());
+      return Optional.empty();
+    }
   }
 
   /**
@@ -317,19 +362,16 @@ public final class PruneRun {
    * for: a run that is stopped while it measures has its report too. A pruned model that is beyond
    * measuring is a result, and reported.
    */
-  public PruneReport finish(PruneReport report, Optional<Quality> dense, Evaluation quality)
+  public PruneReport finish(PruneReport report, Measured dense, Measurement measurement)
       throws IOException {
-    Optional<Quality> pruned = Optional.empty();
     List<String> warnings = new ArrayList<>(report.warnings());
-    if (evaluation.isPresent()) {
+    Measured pruned = Measured.NOTHING;
+    if (evaluation.isPresent() || tasks.isPresent()) {
       write(report.with(dense, pruned, clock.seconds(), warnings));
-      clock.say(measure() + " of the pruned model");
-      try {
-        pruned = Optional.of(quality.of(options.output()));
-      } catch (MalformedCheckpointException beyondMeasure) {
-        clock.warn(beyondMeasure.getMessage());
-        warnings.add(beyondMeasure.getMessage());
-      }
+      pruned =
+          new Measured(
+              attempt(warnings, () -> quality(measurement, "pruned", options.output())),
+              attempt(warnings, () -> tasks(measurement, "pruned", options.output())));
     }
     PruneReport whole = report.with(dense, pruned, clock.seconds(), warnings);
     write(whole);

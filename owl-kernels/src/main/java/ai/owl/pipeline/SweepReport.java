@@ -3,6 +3,7 @@ package ai.owl.pipeline;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparsityPattern;
+import ai.owl.zeroshot.ZeroShotResults;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -19,6 +20,7 @@ import java.util.Optional;
  * @param dense perplexity of the unpruned model
  * @param rows in the order of the grid
  * @param seconds by stage
+ * @param denseTasks how well the unpruned model does at tasks: one, or none if there were no tasks
  */
 public record SweepReport(
     String model,
@@ -28,16 +30,39 @@ public record SweepReport(
     Perplexity dense,
     List<Row> rows,
     Map<String, Double> seconds,
-    List<String> warnings) {
+    List<String> warnings,
+    List<ZeroShotResults> denseTasks) {
+  /** One of a sweep that tried no tasks. */
+  public SweepReport(
+      String model,
+      String architecture,
+      int sequences,
+      long tokens,
+      Perplexity dense,
+      List<Row> rows,
+      Map<String, Double> seconds,
+      List<String> warnings) {
+    this(model, architecture, sequences, tokens, dense, rows, seconds, warnings, List.of());
+  }
 
   /**
    * One way of pruning. The options name no output: a sweep writes no checkpoints.
    *
    * @param blocks what became of each block
    * @param pruned perplexity after
+   * @param tasks how well it does at tasks after: one, or none if there were no tasks
    */
-  public record Row(PruneOptions options, List<PruneReport.Block> blocks, Perplexity pruned)
+  public record Row(
+      PruneOptions options,
+      List<PruneReport.Block> blocks,
+      Perplexity pruned,
+      List<ZeroShotResults> tasks)
       implements Serializable {
+    /** One that was tried at no tasks. */
+    public Row(PruneOptions options, List<PruneReport.Block> blocks, Perplexity pruned) {
+      this(options, blocks, pruned, List.of());
+    }
+
     /** The share of all prunable weights that is zero. */
     public double reached() {
       return (double) blocks.stream().mapToLong(PruneReport.Block::zeros).sum()
@@ -69,11 +94,15 @@ public record SweepReport(
     json.put("architecture", architecture);
     json.putObject("calibration").put("sequences", sequences).put("tokens", tokens);
     json.putObject("perplexity").put("dense", dense.value()).put("windows", dense.windows());
+    for (ZeroShotResults results : denseTasks) {
+      json.putObject("zeroShot").set("dense", results.toJson());
+    }
     ArrayNode entries = json.putArray("rows");
     for (Row row : rows) {
       ObjectNode entry = row.options().toJson();
       entry.put("reached", row.reached());
       entry.put("perplexity", row.pruned().value());
+      row.tasks().forEach(results -> entry.set("zeroShot", results.toJson()));
       ArrayNode sparsities = entry.putArray("sparsities");
       row.blocks().forEach(block -> sparsities.add(block.sparsity()));
       entry.put("best", best(row.options().sparsity()).map(best -> best == row).orElse(false));

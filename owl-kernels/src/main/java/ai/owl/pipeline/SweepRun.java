@@ -11,6 +11,8 @@ import ai.owl.evaluation.Perplexity;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.zeroshot.TaskSuite;
+import ai.owl.zeroshot.ZeroShotResults;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.ByteArrayInputStream;
@@ -84,6 +86,7 @@ public final class SweepRun {
       SweepOptions options,
       TokenSequences calibration,
       TokenSequences windows,
+      Optional<TaskSuite> tasks,
       Progress progress)
       throws IOException {
     Checkpoint checkpoint = Checkpoint.open(storage, options.model());
@@ -92,6 +95,7 @@ public final class SweepRun {
     PruneRun.requireUsable(windows, model, "evaluation");
     String inputDigest = checkpoint.digest();
     String identity = String.join("\n", inputDigest, calibration.digest(), windows.digest());
+    identity += tasks.map(suite -> "\n" + suite.digest()).orElse("");
     SweepRun run =
         new SweepRun(
             storage, options, model, calibration, inputDigest, identity, new StageClock(progress));
@@ -99,6 +103,7 @@ public final class SweepRun {
       run.rows.put(way, run.read(way, SweepReport.Row.class));
     }
     run.requireOwnFolder();
+    tasks.ifPresent(suite -> suite.warnings().forEach(run::warn));
     long known = run.rows.values().stream().filter(Optional::isPresent).count();
     if (known > 0) {
       run.clock.say(known + " of " + run.rows.size() + " rows are known from an earlier sweep");
@@ -183,6 +188,24 @@ public final class SweepRun {
     return measured;
   }
 
+  /**
+   * How well the dense model does at tasks, known or measured now.
+   *
+   * @param measure gives one, or none if there are no tasks
+   */
+  public List<ZeroShotResults> denseTasks(Supplier<List<ZeroShotResults>> measure)
+      throws IOException {
+    Optional<ZeroShotResults> known = read("dense tasks", ZeroShotResults.class);
+    if (known.isPresent()) {
+      return List.of(known.get());
+    }
+    List<ZeroShotResults> measured = measure.get();
+    for (ZeroShotResults results : measured) {
+      write("dense tasks", results);
+    }
+    return measured;
+  }
+
   /** An allocation, or a warning that this way does not exist and no row. */
   public Optional<SparsityAllocation> allocate(PruneOptions way, List<LayerProfile> profiles) {
     try {
@@ -247,13 +270,14 @@ public final class SweepRun {
       List<LayerProfile> profiles,
       SparsityAllocation allocation,
       List<List<PrunedLinear>> linears,
-      Perplexity pruned)
+      Perplexity pruned,
+      List<ZeroShotResults> tasks)
       throws IOException {
     List<PruneReport.Block> blocks = new ArrayList<>();
     for (int i = 0; i < linears.size(); i++) {
       blocks.add(new PruneReport.Block(profiles.get(i), allocation.sparsity(i), linears.get(i)));
     }
-    SweepReport.Row row = new SweepReport.Row(way, blocks, pruned);
+    SweepReport.Row row = new SweepReport.Row(way, blocks, pruned, tasks);
     write(way, row);
     rows.put(way, Optional.of(row));
     clock.say(
@@ -262,7 +286,7 @@ public final class SweepRun {
   }
 
   /** The report, which is also left in the output folder. */
-  public SweepReport finish(Perplexity dense) throws IOException {
+  public SweepReport finish(Perplexity dense, List<ZeroShotResults> denseTasks) throws IOException {
     SweepReport report =
         new SweepReport(
             options.model(),
@@ -272,7 +296,8 @@ public final class SweepRun {
             dense,
             rows.values().stream().flatMap(Optional::stream).toList(),
             clock.seconds(),
-            warnings);
+            warnings,
+            denseTasks);
     storage.writeAll(
         Storage.resolve(options.output(), RESULT),
         (report.toJson().put("fingerprint", fingerprint("")).toPrettyString() + "\n")

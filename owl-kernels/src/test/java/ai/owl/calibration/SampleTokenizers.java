@@ -15,9 +15,9 @@ import java.util.stream.StreamSupport;
  * The two small tokenizers that {@code tokenizers/make_tokenizers.py} makes, and what Python said
  * about them.
  */
-final class SampleTokenizers {
-  static final String BYTE_LEVEL = "byte-level";
-  static final String BYTE_FALLBACK = "byte-fallback";
+public final class SampleTokenizers {
+  public static final String BYTE_LEVEL = "byte-level";
+  public static final String BYTE_FALLBACK = "byte-fallback";
 
   private SampleTokenizers() {}
 
@@ -29,7 +29,7 @@ final class SampleTokenizers {
     }
   }
 
-  static TextTokenizer load(String name) {
+  public static TextTokenizer load(String name) {
     try {
       return TextTokenizer.load(new LocalStorage(), folder(name).toString());
     } catch (IOException e) {

@@ -67,6 +67,48 @@ class AttentionTest {
     check(new Attention(2, 2, 8, false, 0, 0.35f, 2f), 31, 1e-20f);
   }
 
+  /** Queries behind a prefix that lies elsewhere see what they would see if all lay together. */
+  @Test
+  void continuesAPrefix() {
+    for (int window : new int[] {0, 1, 3, 40, 127, 129, 1000}) {
+      for (int[] lengths : new int[][] {{1, 1}, {5, 3}, {127, 2}, {3, 257}, {200, 131}}) {
+        checkBehind(attention(4, 2, 6, true, window), lengths[0], lengths[1]);
+      }
+    }
+    checkBehind(new Attention(2, 1, 8, true, 5, 0.11f, 3f), 31, 140);
+    checkBehind(attention(2, 2, 14, false, 0), 31, 7);
+  }
+
+  private static void checkBehind(Attention attention, int past, int tokens) {
+    int width = attention.heads() * attention.headDim();
+    int narrow = attention.keyValueHeads() * attention.headDim();
+    try (Matrix q = RandomMatrix.of(1, tokens, width);
+        Matrix k = RandomMatrix.of(2, past + tokens, narrow);
+        Matrix v = RandomMatrix.of(3, past + tokens, narrow);
+        Matrix scores = Attention.scores(past + tokens);
+        Matrix together = new Matrix(tokens, width);
+        Matrix behind = RandomMatrix.filled(Float.NaN, tokens, width)) {
+      attention.apply(q, k, v, past, scores, together);
+      attention.applyBehind(
+          k.firstRows(past),
+          v.firstRows(past),
+          q,
+          k.rows(past, tokens),
+          v.rows(past, tokens),
+          scores,
+          behind);
+      Truth expected = new Truth(tokens, width);
+      for (int t = 0; t < tokens; t++) {
+        float[] row = new float[width];
+        together.row(t, row);
+        for (int j = 0; j < width; j++) {
+          expected.set(t, j, row[j], 1e-5);
+        }
+      }
+      expected.holdsFor(behind);
+    }
+  }
+
   private static Attention attention(
       int heads, int keyValueHeads, int headDim, boolean isCausal, int window) {
     float scale = (float) (1 / Math.sqrt(headDim));

@@ -9,24 +9,33 @@ import ai.owl.evaluation.Perplexity;
 import ai.owl.evaluation.Quality;
 import ai.owl.model.ModelLayout;
 import ai.owl.spark.pipeline.SparkPipeline;
+import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
 import ai.owl.spark.storage.TokenInput;
+import ai.owl.zeroshot.TaskSuite;
+import ai.owl.zeroshot.ZeroShotResults;
+import ai.owl.zeroshot.ZeroShotTask;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/** {@code owl evaluate}: the perplexity of a checkpoint. */
+/** {@code owl evaluate}: the perplexity of a checkpoint, and how well it does at tasks. */
 @Command(
     name = "evaluate",
-    description = "Measures the perplexity of a checkpoint by the published protocol.",
+    description =
+        "Measures the perplexity of a checkpoint by the published protocol, and its accuracy at"
+            + " zero-shot tasks as lm-evaluation-harness does.",
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class EvaluateCommand implements Callable<Integer> {
@@ -39,13 +48,12 @@ final class EvaluateCommand implements Callable<Integer> {
 
   @Option(
       names = {"--text", "--images"},
-      required = true,
       split = ",",
       paramLabel = "URI",
       description =
           "Text (.txt, .jsonl, .parquet, each also .gz), or token ids (.safetensors, tensor"
               + " 'evaluation'); or a folder of labelled images, for a model that reads those.")
-  private List<String> text;
+  private List<String> text = List.of();
 
   @Option(
       names = "--length",
@@ -63,6 +71,22 @@ final class EvaluateCommand implements Callable<Integer> {
   private int windows;
 
   @Option(
+      names = "--tasks",
+      split = ",",
+      paramLabel = "NAME",
+      description =
+          "Zero-shot tasks: boolq, rte, hellaswag, winogrande, arc_easy, arc_challenge, openbookqa.")
+  private List<String> tasks = List.of();
+
+  @Mixin private TaskFlags taskFlags;
+
+  @Option(
+      names = "--log-samples",
+      paramLabel = "FILE",
+      description = "Also write the scores of every item's choices to FILE, as JSON lines.")
+  private String samplesFile;
+
+  @Option(
       names = "--json",
       paramLabel = "FILE",
       description = "Also write the result as JSON to FILE.")
@@ -74,6 +98,20 @@ final class EvaluateCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "Cannot use --windows " + windows + ": it must be positive");
     }
+    boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
+    if (text.isEmpty() && !triesTasks) {
+      throw new IllegalArgumentException(
+          "Cannot evaluate "
+              + model
+              + ": give --text for its perplexity, --images for its accuracy, or --tasks");
+    }
+    if (samplesFile != null && !triesTasks) {
+      throw new IllegalArgumentException(
+          "Cannot use --log-samples without --tasks: it holds the scores of their items");
+    }
+    List<ZeroShotTask> asked = TaskInput.named(tasks, "--tasks");
+    TaskSuite.Options options = taskFlags.options();
+    String data = triesTasks ? taskFlags.data("--tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("evaluate")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
@@ -81,43 +119,75 @@ final class EvaluateCommand implements Callable<Integer> {
       // What can be refused at once is refused before any text is tokenized.
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
       JsonFile.requireWritable(storage, json);
+      JsonFile.requireWritable(storage, samplesFile);
       progress.say(InspectCommand.summary(model, layout));
-      Samples samples =
-          new TokenInput(spark.hadoopConfiguration(), storage)
-              .evaluation(layout, text, "--text", model, length, windows);
-      Quality quality = new SparkPipeline(spark, storage, progress).evaluate(model, samples);
+      SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       ObjectNode result = JsonNodeFactory.instance.objectNode();
       result.put("model", model);
-      result.put(quality.name(), quality.value());
-      if (quality instanceof Perplexity perplexity) {
-        int longest = longest((TokenSequences) samples);
-        System.out.printf(
-            Locale.ROOT,
-            "perplexity %.4f over %d windows of %d tokens%n",
-            perplexity.value(),
-            perplexity.windows(),
-            longest);
-        result.put("windows", perplexity.windows());
-        result.put("length", longest);
-        result.put("tokens", perplexity.tokens());
-      } else {
-        Accuracy accuracy = (Accuracy) quality;
-        System.out.printf(
-            Locale.ROOT,
-            "top-1 accuracy %.2f %%: %d of %d images%n",
-            100 * accuracy.value(),
-            accuracy.correct(),
-            accuracy.images());
-        result.put("correct", accuracy.correct());
-        result.put("images", accuracy.images());
+      Map<String, Object> inputs = new LinkedHashMap<>();
+      Optional<TaskSuite> suite = Optional.empty();
+      double seconds = 0; // for the tasks
+      if (triesTasks) {
+        long start = System.nanoTime();
+        suite =
+            Optional.of(
+                new TaskInput(spark.hadoopConfiguration(), storage)
+                    .read(asked, taskFlags.files(), data, options, layout, model));
+        progress.say("tasks: " + TaskInput.summary(suite.get()));
+        taskFlags.describe(inputs, tasks);
+        seconds += (System.nanoTime() - start) / 1e9;
+      }
+      if (!text.isEmpty()) {
+        Samples samples =
+            new TokenInput(spark.hadoopConfiguration(), storage)
+                .evaluation(layout, text, "--text", model, length, windows);
+        inputs.put("text", text);
+        report(pipeline.evaluate(model, samples), samples, result);
+      }
+      if (suite.isPresent()) {
+        long start = System.nanoTime();
+        List<double[]> found = pipeline.logProbabilities(model, suite.get());
+        ZeroShotResults results = suite.get().results(found);
+        System.out.print(ReportTable.of(results));
+        seconds += (System.nanoTime() - start) / 1e9;
+        result.set("zeroShot", results.toJson());
+        result.putObject("seconds").put("tasks", seconds);
+        if (samplesFile != null) {
+          storage.writeAll(
+              samplesFile, suite.get().samples(found).getBytes(StandardCharsets.UTF_8));
+        }
       }
       if (json != null) {
-        Map<String, Object> inputs = new LinkedHashMap<>();
-        inputs.put("text", text);
         result.set("provenance", Invocation.provenance(spark, inputs).toJson());
         JsonFile.write(storage, json, result);
       }
       return Main.DONE;
+    }
+  }
+
+  private static void report(Quality quality, Samples samples, ObjectNode result) {
+    result.put(quality.name(), quality.value());
+    if (quality instanceof Perplexity perplexity) {
+      int longest = longest((TokenSequences) samples);
+      System.out.printf(
+          Locale.ROOT,
+          "perplexity %.4f over %d windows of %d tokens%n",
+          perplexity.value(),
+          perplexity.windows(),
+          longest);
+      result.put("windows", perplexity.windows());
+      result.put("length", longest);
+      result.put("tokens", perplexity.tokens());
+    } else {
+      Accuracy accuracy = (Accuracy) quality;
+      System.out.printf(
+          Locale.ROOT,
+          "top-1 accuracy %.2f %%: %d of %d images%n",
+          100 * accuracy.value(),
+          accuracy.correct(),
+          accuracy.images());
+      result.put("correct", accuracy.correct());
+      result.put("images", accuracy.images());
     }
   }
 

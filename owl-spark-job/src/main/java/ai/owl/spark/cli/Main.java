@@ -6,6 +6,7 @@ import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pruning.ComparisonGroup;
+import ai.owl.zeroshot.Scoring;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -81,6 +82,7 @@ public final class Main {
     commandLine.registerConverter(AllocationChoice.class, new AllocationChoice.Converter());
     register(commandLine, Propagation.class);
     register(commandLine, WindowSampling.class);
+    register(commandLine, Scoring.class);
     register(commandLine, Double.class, Double::valueOf, "a number");
     register(commandLine, double.class, Double::valueOf, "a number");
     register(commandLine, int.class, Integer::valueOf, "a whole number");

@@ -18,6 +18,8 @@ import ai.owl.spark.report.Provenance;
 import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.storage.HadoopStorage;
 import ai.owl.spark.storage.TokenInput;
+import ai.owl.zeroshot.TaskSuite;
+import ai.owl.zeroshot.ZeroShotTask;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -115,6 +117,17 @@ final class PruneCommand implements Callable<Integer> {
   private List<String> evaluate = List.of();
 
   @Option(
+      names = "--evaluate-tasks",
+      split = ",",
+      paramLabel = "NAME",
+      description =
+          "Zero-shot tasks to try the dense model and the pruned one at: boolq, rte, hellaswag,"
+              + " winogrande, arc_easy, arc_challenge, openbookqa.")
+  private List<String> evaluateTasks = List.of();
+
+  @Mixin private TaskFlags taskFlags;
+
+  @Option(
       names = "--statistics",
       paramLabel = "URI",
       description =
@@ -161,6 +174,10 @@ final class PruneCommand implements Callable<Integer> {
           "Cannot use --keep-grams without --statistics, --metric sparsegpt and --propagation"
               + " dense: Gram matrices behind pruned blocks serve no other run");
     }
+    List<ZeroShotTask> tasks = TaskInput.named(evaluateTasks, "--evaluate-tasks");
+    TaskSuite.Options taskOptions = taskFlags.options();
+    boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
+    String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("prune")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
@@ -196,11 +213,18 @@ final class PruneCommand implements Callable<Integer> {
         progress.say("evaluation: " + TokenInput.summary(windows.get()));
       }
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
-      PruneReport report =
-          statistics
-              .map(location -> pipeline.withStatistics(location, keepGrams))
-              .orElse(pipeline)
-              .prune(options, sequencesToObserve, windows);
+      if (triesTasks) {
+        TaskSuite suite =
+            new TaskInput(spark.hadoopConfiguration(), storage)
+                .read(tasks, taskFlags.files(), taskData, taskOptions, layout, model);
+        progress.say("tasks: " + TaskInput.summary(suite));
+        taskFlags.describe(inputs, evaluateTasks);
+        pipeline = pipeline.withTasks(suite);
+      }
+      if (statistics.isPresent()) {
+        pipeline = pipeline.withStatistics(statistics.get(), keepGrams);
+      }
+      PruneReport report = pipeline.prune(options, sequencesToObserve, windows);
       System.out.print(ReportTable.of(report));
       Provenance provenance = Invocation.provenance(spark, inputs);
       String html = Storage.resolve(output, "_owl/report.html");

@@ -17,6 +17,8 @@ import ai.owl.spark.report.ReportTable;
 import ai.owl.spark.report.SweepTable;
 import ai.owl.spark.storage.HadoopStorage;
 import ai.owl.spark.storage.TokenInput;
+import ai.owl.zeroshot.TaskSuite;
+import ai.owl.zeroshot.ZeroShotTask;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -172,6 +174,17 @@ final class SweepCommand implements Callable<Integer> {
   @Mixin private CalibrationFlags sampled;
 
   @Option(
+      names = "--evaluate-tasks",
+      split = ",",
+      paramLabel = "NAME",
+      description =
+          "Zero-shot tasks to try the dense model and every pruned one at: boolq, rte, hellaswag,"
+              + " winogrande, arc_easy, arc_challenge, openbookqa.")
+  private List<String> evaluateTasks = List.of();
+
+  @Mixin private TaskFlags taskFlags;
+
+  @Option(
       names = "--statistics",
       paramLabel = "URI",
       description =
@@ -200,6 +213,10 @@ final class SweepCommand implements Callable<Integer> {
     if (lists.isEmpty()) {
       options(named).ways();
     }
+    List<ZeroShotTask> tasks = TaskInput.named(evaluateTasks, "--evaluate-tasks");
+    TaskSuite.Options taskOptions = taskFlags.options();
+    boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
+    String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("sweep")) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
@@ -229,11 +246,18 @@ final class SweepCommand implements Callable<Integer> {
       sampled.describe(inputs, calibration);
       TokenInput.describe(inputs, evaluate, sampled.length());
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
-      SweepReport report =
-          statistics
-              .map(location -> pipeline.withStatistics(location, keepGrams))
-              .orElse(pipeline)
-              .sweep(options, observed, windows);
+      if (triesTasks) {
+        TaskSuite suite =
+            new TaskInput(spark.hadoopConfiguration(), storage)
+                .read(tasks, taskFlags.files(), taskData, taskOptions, layout, model);
+        progress.say("tasks: " + TaskInput.summary(suite));
+        taskFlags.describe(inputs, evaluateTasks);
+        pipeline = pipeline.withTasks(suite);
+      }
+      if (statistics.isPresent()) {
+        pipeline = pipeline.withStatistics(statistics.get(), keepGrams);
+      }
+      SweepReport report = pipeline.sweep(options, observed, windows);
       storage.writeAll(Storage.resolve(output, "sweep.parquet"), SweepTable.parquet(report));
       System.out.print(ReportTable.of(report));
       String html = Storage.resolve(output, "report.html");

@@ -2,6 +2,7 @@ package ai.owl.spark.pipeline;
 
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.ImageSamples;
+import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.TensorReader;
@@ -35,8 +36,7 @@ final class HiddenStates implements AutoCloseable {
 
   private final JavaSparkContext spark;
   private final ExecutorBlocks.Source source;
-  private final ModelLayout model;
-  private final Samples samples;
+  private final Broadcast<Object> shared; // a ModelWork
   private final List<Broadcast<?>> broadcasts = new ArrayList<>();
   private JavaRDD<SliceState> states;
   private boolean persisted;
@@ -44,17 +44,16 @@ final class HiddenStates implements AutoCloseable {
   private HiddenStates(
       JavaSparkContext spark,
       ExecutorBlocks.Source source,
-      ModelLayout model,
-      Samples samples,
+      Broadcast<Object> shared,
       JavaRDD<SliceState> states) {
     this.spark = spark;
     this.source = source;
-    this.model = model;
-    this.samples = samples;
+    this.shared = shared;
     this.states = states;
+    broadcasts.add(shared);
   }
 
-  /** What the tasks that embed or score need. */
+  /** What all tasks need, whatever they do. */
   record ModelWork(ExecutorBlocks.Source source, ModelLayout model, Samples samples)
       implements Serializable {}
 
@@ -79,10 +78,7 @@ final class HiddenStates implements AutoCloseable {
         spark
             .parallelize(groups, Math.min(partitions, groups.size()))
             .mapPartitions(part -> embed((ModelWork) work.value(), group, part));
-    HiddenStates hidden =
-        new HiddenStates(spark, source, model, samples, embedded.setName("embeddings"));
-    hidden.broadcasts.add(work);
-    return hidden;
+    return new HiddenStates(spark, source, work, embedded.setName("embeddings"));
   }
 
   private static Iterator<SliceState> embed(ModelWork work, int group, Iterator<Integer> groups)
@@ -127,11 +123,15 @@ final class HiddenStates implements AutoCloseable {
   BlockStatistics step(String description, Step step) {
     Broadcast<Object> work = spark.broadcast(new Step.Work(source, step));
     broadcasts.add(work);
+    Broadcast<Object> common = shared; // what a task carries along is no field
     JavaRDD<SliceState> before = states;
     boolean wasPersisted = persisted;
     states =
         before
-            .mapPartitions(part -> Step.carryOut((Step.Work) work.value(), part))
+            .mapPartitions(
+                part ->
+                    Step.carryOut(
+                        (Step.Work) work.value(), ((ModelWork) common.value()).samples(), part))
             .setName(description)
             .persist(StorageLevel.MEMORY_AND_DISK());
     persisted = true;
@@ -176,8 +176,7 @@ final class HiddenStates implements AutoCloseable {
    * a text; of an image, 1 if its label is the likeliest and 0 if not.
    */
   double[] scores(String description) {
-    Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks(), samples));
-    broadcasts.add(work);
+    Broadcast<Object> work = shared;
     spark.setLocalProperty("spark.job.description", description);
     List<Double> scores =
         states.mapPartitions(part -> scores((ModelWork) work.value(), part)).collect();
@@ -212,6 +211,41 @@ final class HiddenStates implements AutoCloseable {
       return scores.iterator();
     } finally {
       hidden.forEach(Matrix::close);
+    }
+  }
+
+  /**
+   * The log-probabilities of what {@link PackedSequences} predict, after the last block.
+   *
+   * @return for every batch, in order, those of its predictions
+   */
+  List<double[]> logProbabilities(String description) {
+    Broadcast<Object> work = shared;
+    spark.setLocalProperty("spark.job.description", description);
+    return states.mapPartitions(part -> logProbabilities((ModelWork) work.value(), part)).collect();
+  }
+
+  private static Iterator<double[]> logProbabilities(ModelWork work, Iterator<SliceState> states)
+      throws IOException {
+    ExecutorBlocks.useTaskCpus(TaskContext.get());
+    PackedSequences sequences = (PackedSequences) work.samples();
+    List<Matrix> predicting = new ArrayList<>();
+    List<int[]> sources = new ArrayList<>();
+    List<int[]> targets = new ArrayList<>();
+    try (TensorReader reader = new TensorReader(work.source().storage())) {
+      while (states.hasNext()) {
+        SliceState state = states.next();
+        // One batch whole at a time: of most of its rows nothing is asked any more.
+        try (Matrix hidden = state.matrix()) {
+          predicting.add(sequences.predicting(state.index(), hidden));
+        }
+        sources.add(sequences.sources(state.index()));
+        targets.add(sequences.targets(state.index()));
+      }
+      return LanguageModelHead.logProbabilities(work.model(), predicting, sources, targets, reader)
+          .iterator();
+    } finally {
+      predicting.forEach(Matrix::close);
     }
   }
 

@@ -81,6 +81,7 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
     }
     kryo.register(Object[].class);
     kryo.register(float[].class);
+    kryo.register(double[].class);
     kryo.register(SolveTask[].class);
     kryo.register(ArrayList.class);
   }

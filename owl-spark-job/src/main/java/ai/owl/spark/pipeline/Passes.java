@@ -6,6 +6,7 @@ import ai.owl.allocation.LinearProfile;
 import ai.owl.allocation.SparsityAllocation;
 import ai.owl.calibration.BlockGrams;
 import ai.owl.calibration.BlockStatistics;
+import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Storage;
@@ -347,49 +348,74 @@ final class Passes implements AutoCloseable {
     }
   }
 
-  /** The perplexity of the model as it is. */
-  Quality evaluate(Samples samples) {
-    return evaluate(samples, block -> new Step.Advance(block, false, after(block)));
+  /** The model as it is. */
+  Model itself() {
+    return block -> new Step.Advance(block, false, after(block));
   }
 
-  /** The perplexity the model has with its blocks' weights where they were written to. */
-  Quality evaluate(Samples samples, Solved solved) {
+  /** The model with its blocks' weights where they were written to. */
+  Model with(Solved solved) {
+    return block -> {
+      int next = block.index() + 1;
+      List<BlockLayout> ahead =
+          next < blocks.size() ? List.of(solved.blocks().get(next)) : List.of();
+      return new Step.Advance(solved.blocks().get(block.index()), false, ahead);
+    };
+  }
+
+  /** The model as it would be if its blocks were pruned so; nothing is written. */
+  Model with(List<PrunedBlock> plan) {
+    return block -> new Step.AdvancePruned(plan.get(block.index()), false, after(block));
+  }
+
+  /** Says how samples come through each block. */
+  @FunctionalInterface
+  interface Model {
+    Step through(BlockLayout block);
+  }
+
+  /** How well a model does on samples: perplexity on texts, accuracy on images. */
+  Quality evaluate(Model through, Samples samples) {
     return evaluate(
+        PruneRun.EVALUATE,
+        through,
         samples,
-        block -> {
-          int next = block.index() + 1;
-          List<BlockLayout> ahead =
-              next < blocks.size() ? List.of(solved.blocks().get(next)) : List.of();
-          return new Step.Advance(solved.blocks().get(block.index()), false, ahead);
+        hidden -> {
+          double[] scores = hidden.scores(PruneRun.EVALUATE + ": head");
+          if (samples instanceof TokenSequences windows) {
+            return Perplexity.of(scores, windows.tokens());
+          }
+          return new Accuracy((int) Arrays.stream(scores).sum(), scores.length);
         });
   }
 
-  /** The perplexity the model would have if its blocks were pruned so; nothing is written. */
-  Quality evaluate(Samples samples, List<PrunedBlock> plan) {
+  /** For every batch the log-probabilities of its predictions. */
+  List<double[]> logProbabilities(Model through, PackedSequences sequences) {
     return evaluate(
-        samples, block -> new Step.AdvancePruned(plan.get(block.index()), false, after(block)));
-  }
-
-  private Quality evaluate(Samples samples, Function<BlockLayout, Step> step) {
-    double[] scores = scores(samples, step);
-    return samples instanceof TokenSequences windows
-        ? Perplexity.of(scores, windows.tokens())
-        : new Accuracy((int) Arrays.stream(scores).sum(), scores.length);
+        PruneRun.TASKS,
+        through,
+        sequences,
+        hidden -> hidden.logProbabilities(PruneRun.TASKS + ": head"));
   }
 
   /** The mean next-token loss of every sequence in the model as it is, in nats. */
   double[] losses(TokenSequences sequences) {
-    return scores(sequences, block -> new Step.Advance(block, false, after(block)));
+    return evaluate(
+        PruneRun.EVALUATE,
+        itself(),
+        sequences,
+        hidden -> hidden.scores(PruneRun.EVALUATE + ": head"));
   }
 
-  private double[] scores(Samples samples, Function<BlockLayout, Step> step) {
-    clock.begin(PruneRun.EVALUATE, blocks.size());
+  private <T> T evaluate(
+      String stage, Model through, Samples samples, Function<HiddenStates, T> head) {
+    clock.begin(stage, blocks.size());
     try (HiddenStates hidden = embed(samples)) {
       for (BlockLayout block : blocks) {
-        hidden.step(describe(PruneRun.EVALUATE, block), step.apply(block));
+        hidden.step(describe(stage, block), through.through(block));
         clock.step(name(block));
       }
-      return hidden.scores(PruneRun.EVALUATE + ": head");
+      return head.apply(hidden);
     }
   }
 

@@ -31,6 +31,8 @@ import ai.owl.pipeline.SweepReport;
 import ai.owl.pipeline.SweepRun;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.Pruner;
+import ai.owl.zeroshot.TaskSuite;
+import ai.owl.zeroshot.ZeroShotResults;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
@@ -61,6 +63,7 @@ public final class SparkPipeline {
   private final int partitions;
   private final Optional<String> statistics;
   private final boolean keepsGrams;
+  private final Optional<TaskSuite> tasks;
 
   /** A pipeline that cuts the sequences into a few tasks for every slot of the cluster. */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress) {
@@ -74,7 +77,7 @@ public final class SparkPipeline {
    *     OwlKryoRegistrator}
    */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress, int partitions) {
-    this(spark, storage, progress, partitions, Optional.empty(), false);
+    this(spark, storage, progress, partitions, Optional.empty(), false, Optional.empty());
   }
 
   private SparkPipeline(
@@ -83,7 +86,8 @@ public final class SparkPipeline {
       Progress progress,
       int partitions,
       Optional<String> statistics,
-      boolean keepsGrams) {
+      boolean keepsGrams,
+      Optional<TaskSuite> tasks) {
     OwlKryoRegistrator.requireUsable(spark.getConf());
     this.spark = spark;
     this.storage = storage;
@@ -91,6 +95,7 @@ public final class SparkPipeline {
     this.partitions = partitions;
     this.statistics = statistics;
     this.keepsGrams = keepsGrams;
+    this.tasks = tasks;
   }
 
   /**
@@ -102,7 +107,14 @@ public final class SparkPipeline {
    *     with them: 4 bytes · Σ in_features² over the inputs of all blocks (LLaMA-7B: 22 GB)
    */
   public SparkPipeline withStatistics(String location, boolean grams) {
-    return new SparkPipeline(spark, storage, progress, partitions, Optional.of(location), grams);
+    return new SparkPipeline(
+        spark, storage, progress, partitions, Optional.of(location), grams, tasks);
+  }
+
+  /** This pipeline with tasks that models are tried at before and after they are pruned. */
+  public SparkPipeline withTasks(TaskSuite suite) {
+    return new SparkPipeline(
+        spark, storage, progress, partitions, statistics, keepsGrams, Optional.of(suite));
   }
 
   /**
@@ -125,13 +137,13 @@ public final class SparkPipeline {
             calibration,
             store.filter(kept -> suffices(kept, options)).flatMap(StatisticsStore::tokens),
             evaluation,
+            tasks,
             progress);
     store.ifPresent(kept -> kept.requireOf(run.inputDigest(), run.measured()));
     OutputCheckpoint output = run.begin();
-    PruneRun.Evaluation quality =
-        location -> evaluate(location, evaluation.orElseThrow(), run.clock());
+    PruneRun.Measurement measurement = measurement(run.clock());
     try (Passes passes = passes(run.model(), run.clock())) {
-      Optional<Quality> before = run.dense(quality);
+      PruneRun.Measured before = run.dense(measurement);
       DenseModel measured =
           measure(
               passes,
@@ -183,7 +195,7 @@ public final class SparkPipeline {
       run.clock().begin(PruneRun.COMMIT, 1);
       output.commit(receipts);
       PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(report, before, quality);
+      return run.finish(report, before, measurement);
     } catch (Throwable e) {
       output.abort();
       throw causeOf(e);
@@ -420,11 +432,47 @@ public final class SparkPipeline {
     }
   }
 
+  private PruneRun.Measurement measurement(StageClock clock) {
+    return new PruneRun.Measurement() {
+      @Override
+      public Quality quality(String location, Samples samples) throws IOException {
+        return evaluate(location, samples, clock);
+      }
+
+      @Override
+      public List<double[]> logProbabilities(String location, TaskSuite suite) throws IOException {
+        return SparkPipeline.this.logProbabilities(location, suite, clock);
+      }
+    };
+  }
+
   private Quality evaluate(String location, Samples samples, StageClock clock) throws IOException {
     ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
     PruneRun.requireUsable(samples, model, "evaluation");
     try (Passes passes = passes(model, clock)) {
-      return passes.evaluate(samples);
+      return passes.evaluate(passes.itself(), samples);
+    }
+  }
+
+  /**
+   * Runs the items of tasks through any checkpoint of a language model.
+   *
+   * @return for every batch of the suite the log-probabilities of its predictions
+   */
+  public List<double[]> logProbabilities(String location, TaskSuite suite) throws IOException {
+    try {
+      suite.warnings().forEach(progress::warn);
+      return logProbabilities(location, suite, new StageClock(progress));
+    } catch (Throwable e) {
+      throw causeOf(e);
+    }
+  }
+
+  private List<double[]> logProbabilities(String location, TaskSuite suite, StageClock clock)
+      throws IOException {
+    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    try (Passes passes = passes(model, clock)) {
+      return passes.logProbabilities(passes.itself(), suite.sequences());
     }
   }
 
@@ -437,11 +485,12 @@ public final class SparkPipeline {
   public SweepReport sweep(SweepOptions options, TokenSequences calibration, TokenSequences windows)
       throws IOException {
     Optional<StatisticsStore> store = store();
-    SweepRun run = SweepRun.plan(storage, options, calibration, windows, progress);
+    SweepRun run = SweepRun.plan(storage, options, calibration, windows, tasks, progress);
     Optional<MeasuredSamples> measured = Optional.of(MeasuredSamples.of(calibration, run.model()));
     store.ifPresent(kept -> kept.requireOf(run.inputDigest(), measured));
     try (Passes passes = passes(run.model(), run.clock())) {
-      Perplexity dense = run.dense(() -> (Perplexity) passes.evaluate(windows));
+      Perplexity dense = run.dense(() -> (Perplexity) passes.evaluate(passes.itself(), windows));
+      List<ZeroShotResults> denseTasks = run.denseTasks(() -> results(passes, passes.itself()));
       DenseModel known =
           measure(
               passes,
@@ -466,7 +515,7 @@ public final class SparkPipeline {
           run.leaveOut(way, beyondMeasure);
         }
       }
-      return run.finish(dense);
+      return run.finish(dense, denseTasks);
     } catch (Throwable e) {
       throw causeOf(e);
     }
@@ -494,8 +543,14 @@ public final class SparkPipeline {
                 way,
                 allocation,
                 parts::place);
-        Perplexity pruned = (Perplexity) passes.evaluate(windows, solved);
-        run.add(way, profiles, allocation, solved.linears(), pruned);
+        Perplexity pruned = (Perplexity) passes.evaluate(passes.with(solved), windows);
+        run.add(
+            way,
+            profiles,
+            allocation,
+            solved.linears(),
+            pruned,
+            results(passes, passes.with(solved)));
       }
       return;
     }
@@ -508,7 +563,20 @@ public final class SparkPipeline {
     passes
         .flat("count what " + way.pruner().name() + " removes", counts)
         .forEach(done -> linears.add(done.linears()));
-    run.add(way, profiles, allocation, linears, (Perplexity) passes.evaluate(windows, plan));
+    run.add(
+        way,
+        profiles,
+        allocation,
+        linears,
+        (Perplexity) passes.evaluate(passes.with(plan), windows),
+        results(passes, passes.with(plan)));
+  }
+
+  /** How well a model does at the tasks; none if there are no tasks. */
+  private List<ZeroShotResults> results(Passes passes, Passes.Model model) {
+    return tasks.stream()
+        .map(suite -> suite.results(passes.logProbabilities(model, suite.sequences())))
+        .toList();
   }
 
   private Passes passes(ModelLayout model, StageClock clock) {

@@ -1,8 +1,11 @@
 package ai.owl.spark.pipeline;
 
 import ai.owl.calibration.BlockStatistics;
+import ai.owl.calibration.PackedSequences;
+import ai.owl.calibration.Samples;
 import ai.owl.model.ActivationObserver;
 import ai.owl.model.BlockLayout;
+import ai.owl.model.DecoderBlock;
 import ai.owl.model.ForwardBuffers;
 import ai.owl.tensor.Matrix;
 import java.io.Serializable;
@@ -40,8 +43,10 @@ sealed interface Step extends Serializable {
    *
    * <p>All of them before the first is handed on: if a lost partition is computed anew through
    * several steps, each step's block is free again before the next step asks for its own.
+   *
+   * @param samples that the slices are of
    */
-  static Iterator<SliceState> carryOut(Work work, Iterator<SliceState> states) {
+  static Iterator<SliceState> carryOut(Work work, Samples samples, Iterator<SliceState> states) {
     List<SliceState> before = new ArrayList<>();
     states.forEachRemaining(before::add);
     ExecutorBlocks.Source source = work.source();
@@ -56,7 +61,7 @@ sealed interface Step extends Serializable {
             BlockStatistics statistics = new BlockStatistics();
             ActivationObserver observer = step.observe() ? statistics : ActivationObserver.NONE;
             try (Matrix hidden = state.matrix()) {
-              block.block().advance(hidden, buffers, observer);
+              advance(block.block(), hidden, samples, state.index(), buffers, observer);
               after.add(SliceState.of(state.index(), hidden, statistics));
             }
           }
@@ -78,7 +83,8 @@ sealed interface Step extends Serializable {
           for (SliceState state : before) {
             BlockStatistics statistics = new BlockStatistics();
             try (Matrix hidden = state.matrix()) {
-              pruned.block().advance(hidden, buffers, ActivationObserver.NONE);
+              advance(
+                  pruned.block(), hidden, samples, state.index(), buffers, ActivationObserver.NONE);
               if (step.observeNext()) {
                 try (ExecutorBlocks.Lease next = ExecutorBlocks.dense(source, step.next().get(0))) {
                   next.block().observe(hidden, buffers, statistics);
@@ -92,6 +98,20 @@ sealed interface Step extends Serializable {
       return after.iterator();
     } finally {
       ExecutorBlocks.giveBack(source, buffers);
+    }
+  }
+
+  private static void advance(
+      DecoderBlock block,
+      Matrix hidden,
+      Samples samples,
+      int index,
+      ForwardBuffers buffers,
+      ActivationObserver observer) {
+    if (samples instanceof PackedSequences packed) {
+      block.advance(hidden, packed.packing(index), buffers, observer);
+    } else {
+      block.advance(hidden, buffers, observer);
     }
   }
 }

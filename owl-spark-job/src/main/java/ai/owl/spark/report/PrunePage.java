@@ -23,6 +23,15 @@ final class PrunePage {
             lead(report),
             tiles(report));
     Page.warnings(out, report.findings().stream().map(Page.Warning::of).toList());
+    report
+        .denseTasks()
+        .ifPresent(
+            dense ->
+                Page.section(
+                    out,
+                    "tasks",
+                    "Zero-shot tasks",
+                    () -> TaskTable.of(dense, report.prunedTasks()).table().write(out)));
     new BlockFigures(options, report.blocks()).write(out, "");
     Page.times(out, report.seconds());
     ObjectNode data = report.toJson();
@@ -81,6 +90,19 @@ final class PrunePage {
     } else {
       tiles.add(new Page.Tile("Perplexity", "", Numbers.NONE, "not measured"));
     }
+    report
+        .denseTasks()
+        .ifPresent(
+            before ->
+                tiles.add(
+                    new Page.Tile(
+                        "Mean acc of tasks",
+                        Numbers.percent(before.mean()),
+                        report
+                            .prunedTasks()
+                            .map(after -> Numbers.percent(after.mean()))
+                            .orElse(Numbers.NONE),
+                        TaskTable.what(before) + "; higher is better")));
     tiles.add(
         new Page.Tile(
             "Sparsity reached",

@@ -2,7 +2,9 @@ package ai.owl.spark.report;
 
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.SweepReport;
+import ai.owl.zeroshot.ZeroShotResults;
 import java.util.Comparator;
+import java.util.List;
 import java.util.Locale;
 
 /** A {@link PruneReport} as text for a terminal. */
@@ -43,6 +45,10 @@ public final class ReportTable {
                     dense.value(),
                     report.pruned().map(pruned -> format("%.4f", pruned.value())).orElse("none"),
                     dense.basis()));
+    if (report.denseTasks().isPresent()) {
+      text.append(System.lineSeparator());
+      TaskTable.of(report.denseTasks().get(), report.prunedTasks()).print(text);
+    }
     text.append(System.lineSeparator());
     double total = report.seconds().values().stream().mapToDouble(Double::doubleValue).sum();
     report.seconds().forEach((stage, seconds) -> line(text, "%-10s %9.1f s", stage, seconds));
@@ -54,7 +60,8 @@ public final class ReportTable {
   /** The rows of a sweep, best first at each sparsity. */
   public static String of(SweepReport report) {
     StringBuilder text = new StringBuilder();
-    line(text, "sparsity   reached   perplexity   %s", "way");
+    boolean tasks = !report.denseTasks().isEmpty();
+    line(text, "sparsity   reached   perplexity   %sway", tasks ? "mean acc   " : "");
     report.rows().stream()
         .sorted(
             Comparator.comparingDouble((SweepReport.Row row) -> row.options().sparsity())
@@ -63,14 +70,36 @@ public final class ReportTable {
             row ->
                 line(
                     text,
-                    "%8.4f  %8.4f  %11.4f   %s",
+                    "%8.4f  %8.4f  %11.4f   %s%s",
                     row.options().sparsity(),
                     row.reached(),
                     row.pruned().value(),
+                    tasks ? mean(row.tasks()) : "",
                     row.label()));
-    line(text, "%8s  %8s  %11.4f   dense", "0", "", report.dense().value());
+    line(
+        text,
+        "%8s  %8s  %11.4f   %sdense",
+        "0",
+        "",
+        report.dense().value(),
+        mean(report.denseTasks()));
+    if (tasks) {
+      line(text, "mean acc of %s", TaskTable.what(report.denseTasks().get(0)));
+    }
     report.warnings().forEach(warning -> line(text, "note: %s", warning));
     return text.toString();
+  }
+
+  /** Accuracies of tasks with their standard errors, and the mean of acc. */
+  public static String of(ZeroShotResults results) {
+    StringBuilder text = new StringBuilder();
+    TaskTable.of(results).print(text);
+    return text.toString();
+  }
+
+  /** The mean over tasks, if there were any, as a column. */
+  private static String mean(List<ZeroShotResults> tasks) {
+    return tasks.stream().map(each -> format("%8.4f   ", each.mean())).findFirst().orElse("");
   }
 
   private static void line(StringBuilder text, String format, Object... values) {

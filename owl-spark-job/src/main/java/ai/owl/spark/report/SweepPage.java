@@ -5,6 +5,7 @@ import ai.owl.pipeline.SweepReport.Row;
 import ai.owl.spark.report.CurveChart.Curve;
 import ai.owl.spark.report.CurveChart.Point;
 import ai.owl.spark.report.CurveChart.Style;
+import ai.owl.zeroshot.ZeroShotResults;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -356,6 +357,7 @@ final class SweepPage {
   }
 
   private void rows(Markup out, List<Row> rows) {
+    boolean tasks = !sweep.denseTasks().isEmpty();
     List<List<String>> cells = new ArrayList<>();
     List<Integer> marked = new ArrayList<>();
     for (int i = 0; i < rows.size(); i++) {
@@ -365,22 +367,35 @@ final class SweepPage {
       if (best) {
         marked.add(i);
       }
-      cells.add(
-          List.of(
-              found.method(row),
-              Numbers.points(sparsity),
-              Numbers.points(row.reached()),
-              Numbers.precise(row.pruned().value()),
-              Numbers.factor(row.pruned().value() / dense),
-              best ? "best" : ""));
+      List<String> line =
+          new ArrayList<>(
+              List.of(
+                  found.method(row),
+                  Numbers.points(sparsity),
+                  Numbers.points(row.reached()),
+                  Numbers.precise(row.pruned().value()),
+                  Numbers.factor(row.pruned().value() / dense),
+                  best ? "best" : ""));
+      if (tasks) {
+        line.add(5, row.tasks().stream().map(SweepPage::mean).findFirst().orElse(Numbers.NONE));
+      }
+      cells.add(line);
     }
-    DataTable.of(
-            "All that was tried",
-            List.of("method", "asked, %", "reached, %", "perplexity", "to dense", "note"),
-            cells)
-        .withWords(5)
+    List<String> columns =
+        new ArrayList<>(
+            List.of("method", "asked, %", "reached, %", "perplexity", "to dense", "note"));
+    if (tasks) {
+      columns.add(5, "mean acc (dense " + mean(sweep.denseTasks().get(0)) + ")");
+    }
+    DataTable.of("All that was tried", columns, cells)
+        .withWords(columns.size() - 1)
         .withMarked(marked)
         .write(out);
+  }
+
+  /** Of the tasks' accuracies. */
+  private static String mean(ZeroShotResults results) {
+    return Numbers.format("%.4f", results.mean());
   }
 
   private void best(Markup out) {

@@ -29,6 +29,8 @@ public final class SweepTable {
             required double reached;
             required double perplexity;
             required double dense_perplexity;
+            optional double mean_acc;
+            optional double dense_mean_acc;
             required boolean best;
             required group block_sparsities (LIST) {
               repeated group list {
@@ -65,6 +67,8 @@ public final class SweepTable {
     group.add("reached", row.reached());
     group.add("perplexity", row.pruned().value());
     group.add("dense_perplexity", report.dense().value());
+    row.tasks().forEach(tasks -> group.add("mean_acc", tasks.mean()));
+    report.denseTasks().forEach(tasks -> group.add("dense_mean_acc", tasks.mean()));
     group.add("best", report.best(options.sparsity()).orElseThrow() == row);
     Group list = group.addGroup("block_sparsities");
     for (PruneReport.Block block : row.blocks()) {
