@@ -271,7 +271,7 @@ public record ModelConfig(
         throw refuse(
             "patch_size " + json.get("patch_size") + " is larger than image_size " + image[0]);
       }
-      if ((long) image[0] * image[1] * channels > MAX_IMAGE_VALUES) {
+      if ((double) image[0] * image[1] * channels > MAX_IMAGE_VALUES) { // a long may overflow
         throw refuse("image_size " + json.get("image_size") + " is beyond any model");
       }
       return List.of(new PatchGrid(image[0], image[1], patch[0], patch[1], channels));

@@ -410,6 +410,7 @@ class ModelConfigTest {
         "image_size | [224] | image_size is [224], not a height and a width",
         "image_size | [224, 0] | image_size is [224,0], not a height and a width",
         "image_size | 100000 | image_size 100000 is beyond any model",
+        "image_size | 2147483647 | image_size 2147483647 is beyond any model",
         "patch_size | 225 | patch_size 225 is larger than image_size 224",
         "num_channels | \"3\" | num_channels is \"3\", not a positive whole number",
         "qkv_bias | 1 | qkv_bias is 1, not true or false",

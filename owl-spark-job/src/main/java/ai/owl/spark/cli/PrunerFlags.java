@@ -11,9 +11,12 @@ import ai.owl.pruning.SparseGpt;
 import ai.owl.pruning.SparsityPattern;
 import ai.owl.pruning.Wanda;
 import ai.owl.pruning.WandaVariant;
+import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
@@ -82,20 +85,32 @@ final class PrunerFlags {
 
   /** The pruner that the flags ask for; flags that it does not know are refused. */
   Pruner pruner(Metric metric) {
-    refuse("--use-variant", useVariant && metric != Metric.WANDA, metric, "wanda");
-    refuse("--dampening", dampening.isPresent() && metric != Metric.SPARSEGPT, metric, "sparsegpt");
+    return pruners(List.of(metric)).get(0);
+  }
+
+  /** The pruners that the flags ask for; flags that none of them knows are refused. */
+  List<Pruner> pruners(List<Metric> metrics) {
+    refuse("--use-variant", useVariant, metrics, Set.of(Metric.WANDA), "wanda");
+    refuse("--dampening", dampening.isPresent(), metrics, Set.of(Metric.SPARSEGPT), "sparsegpt");
     refuse(
         "--block-columns",
-        blockColumns.isPresent() && metric != Metric.SPARSEGPT,
-        metric,
+        blockColumns.isPresent(),
+        metrics,
+        Set.of(Metric.SPARSEGPT),
         "sparsegpt");
-    refuse(
-        "--activation-power", activationPower.isPresent() && metric != Metric.RIA, metric, "ria");
+    refuse("--activation-power", activationPower.isPresent(), metrics, Set.of(Metric.RIA), "ria");
     refuse(
         "--comparison-group",
-        group.isPresent() && (metric == Metric.SPARSEGPT || useVariant),
-        metric,
+        group.isPresent(),
+        metrics,
+        useVariant
+            ? Set.of(Metric.MAGNITUDE, Metric.RIA)
+            : Set.of(Metric.WANDA, Metric.MAGNITUDE, Metric.RIA),
         "wanda without --use-variant, magnitude and ria");
+    return metrics.stream().map(this::make).toList();
+  }
+
+  private Pruner make(Metric metric) {
     return switch (metric) {
       case WANDA -> useVariant ? new WandaVariant() : compared(new Wanda());
       case MAGNITUDE -> compared(new Magnitude());
@@ -112,10 +127,16 @@ final class PrunerFlags {
     return new MetricPruner(metric, group.orElse(metric.publishedGroup()));
   }
 
-  private static void refuse(String flag, boolean wrong, Metric metric, String of) {
-    if (wrong) {
+  private static void refuse(
+      String flag, boolean given, List<Metric> metrics, Set<Metric> takers, String of) {
+    if (given && metrics.stream().noneMatch(takers::contains)) {
       throw new IllegalArgumentException(
-          "Cannot use " + flag + " with --metric " + metric + ": it belongs to " + of);
+          "Cannot use "
+              + flag
+              + " with --metric "
+              + metrics.stream().map(Metric::toString).collect(Collectors.joining(","))
+              + ": it belongs to "
+              + of);
     }
   }
 

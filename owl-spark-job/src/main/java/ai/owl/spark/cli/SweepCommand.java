@@ -296,7 +296,7 @@ final class SweepCommand implements Callable<Integer> {
   }
 
   private List<Pruner> pruners() {
-    return metrics.stream().map(flags::pruner).toList();
+    return flags.pruners(metrics);
   }
 
   private SweepOptions options(List<SparsityAllocator> allocators) {
