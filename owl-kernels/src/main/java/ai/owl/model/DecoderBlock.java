@@ -2,7 +2,6 @@ package ai.owl.model;
 
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.kernel.Attention;
-import ai.owl.kernel.Compute;
 import ai.owl.kernel.LinearWeights;
 import ai.owl.kernel.Operand;
 import ai.owl.tensor.Matrix;
@@ -44,13 +43,8 @@ public final class DecoderBlock implements AutoCloseable {
     this.layout = layout;
   }
 
-  /**
-   * Reads a block from storage to run sequences through it.
-   *
-   * @param compute what its products are computed in
-   */
-  public static DecoderBlock load(
-      ModelConfig config, BlockLayout layout, TensorReader reader, Compute compute)
+  /** Reads a block from storage to run sequences through it. */
+  public static DecoderBlock load(ModelConfig config, BlockLayout layout, TensorReader reader)
       throws IOException {
     return load(
         config,
@@ -58,15 +52,17 @@ public final class DecoderBlock implements AutoCloseable {
         reader,
         (role, weights) ->
             LinearWeights.of(
-                weights, role.parts().stream().map(config::outFeatures).toList(), compute));
+                weights,
+                role.parts().stream().map(config::outFeatures).toList(),
+                config.compute()));
   }
 
   /**
-   * Reads a block from storage to look at its weights, or to change them: as float32, which also
-   * runs sequences, by float32 products.
+   * Reads a block from storage to look at its weights, or to change them, and no more: as float32
+   * matrices.
    */
-  public static DecoderBlock load(ModelConfig config, BlockLayout layout, TensorReader reader)
-      throws IOException {
+  public static DecoderBlock loadWeights(
+      ModelConfig config, BlockLayout layout, TensorReader reader) throws IOException {
     return load(config, layout, reader, (role, weights) -> LinearWeights.of(weights));
   }
 
