@@ -1,9 +1,8 @@
 package ai.owl.kernel;
 
+import ai.owl.tensor.Bfloat16;
 import ai.owl.tensor.Matrix;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Pointer;
-import org.bytedeco.javacpp.ShortPointer;
 
 /**
  * What linear layers read, in the forms that their products want it in. A form is made when the
@@ -51,41 +50,25 @@ public final class Operand implements AutoCloseable {
         tiles,
         tile -> {
           float[] row = new float[x.cols()];
-          short[] piece = new short[x.cols()];
+          byte[] piece = new byte[x.cols() * Short.BYTES];
           long end = Math.min(x.rows(), (tile + 1L) * ROWS);
           for (long r = (long) tile * ROWS; r < end; r++) {
             x.row(r, row);
             for (int p = 0; p < count; p++) {
               if (count == 1) {
-                round(row, piece);
+                Bfloat16.round(row, row.length, piece);
               } else {
-                cutOff(row, piece);
+                Bfloat16.cutOff(row, row.length, piece);
               }
-              new ShortPointer(piece(p, r)).put(piece, 0, piece.length);
+              piece(p, r).put(piece, 0, piece.length);
             }
           }
         });
     made = count;
   }
 
-  private static void round(float[] row, short[] rounded) {
-    for (int j = 0; j < row.length; j++) {
-      int bits = Float.floatToRawIntBits(row[j]);
-      rounded[j] = (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
-    }
-  }
-
-  /** Moves the leading bits of the row's numbers into a piece, and leaves the rest. */
-  private static void cutOff(float[] row, short[] piece) {
-    for (int j = 0; j < row.length; j++) {
-      int bits = Float.floatToRawIntBits(row[j]) & 0xffff0000;
-      piece[j] = (short) (bits >>> 16);
-      row[j] -= Float.intBitsToFloat(bits);
-    }
-  }
-
   /** A piece from a row on. */
-  Pointer piece(int number, long row) {
+  BytePointer piece(int number, long row) {
     return pieces[number].getPointer(row * x.cols() * Short.BYTES);
   }
 

@@ -18,4 +18,10 @@ interface HalfFloats {
 
   /** {@code source[i]} into the two bytes at {@code offset + 2i}, for i in [from, count). */
   void narrowFloat16(float[] source, int from, int count, byte[] target, int offset);
+
+  /**
+   * Cuts {@code source[i]} off behind the 8 leading bits, the bfloat16 next to it on the side of
+   * zero, which goes into the two bytes at {@code 2i}; the rest stays, for i in [from, count).
+   */
+  void cutOffBfloat16(float[] source, int from, int count, byte[] target);
 }

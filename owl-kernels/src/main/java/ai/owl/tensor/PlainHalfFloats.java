@@ -73,4 +73,14 @@ final class PlainHalfFloats implements HalfFloats {
     }
     return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
   }
+
+  @Override
+  public void cutOffBfloat16(float[] source, int from, int count, byte[] target) {
+    for (int i = from; i < count; i++) {
+      int bits = Float.floatToRawIntBits(source[i]) & 0xffff0000;
+      target[2 * i] = (byte) (bits >>> 16);
+      target[2 * i + 1] = (byte) (bits >>> 24);
+      source[i] -= Float.intBitsToFloat(bits);
+    }
+  }
 }

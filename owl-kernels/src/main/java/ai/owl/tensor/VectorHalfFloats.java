@@ -102,4 +102,16 @@ final class VectorHalfFloats implements HalfFloats {
     }
     plain.narrowFloat16(source, i, count, target, offset);
   }
+
+  @Override
+  public void cutOffBfloat16(float[] source, int from, int count, byte[] target) {
+    int i = from;
+    for (; i <= count - LANES; i += LANES) {
+      FloatVector value = FloatVector.fromArray(FLOATS, source, i);
+      IntVector leading = value.reinterpretAsInts().and(0xffff0000);
+      store(leading.lanewise(VectorOperators.LSHR, 16), target, 2 * i);
+      value.sub(leading.reinterpretAsFloats()).intoArray(source, i);
+    }
+    plain.cutOffBfloat16(source, i, count, target);
+  }
 }
