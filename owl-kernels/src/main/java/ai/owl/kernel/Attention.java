@@ -1,7 +1,11 @@
 package ai.owl.kernel;
 
 import ai.owl.tensor.Matrix;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Deque;
+import java.util.List;
 
 /**
  * Softmax attention with grouped queries: {@code out_h = softmax(c(scale · q_h · k_gᵀ) + mask) ·
@@ -34,13 +38,76 @@ public record Attention(
    */
   private static final int ROWS = 128;
 
-  /** A scratch matrix for the scores of sequences of up to {@code tokens} tokens. */
-  public static Matrix scores(int tokens) {
-    return new Matrix(Math.min(ROWS, tokens), tokens);
+  /** Room for the scores of sequences of up to {@code tokens} tokens; to be closed. */
+  public static Scores scores(int tokens) {
+    return new Scores(tokens);
+  }
+
+  /**
+   * The scores of as many blocks of query rows as threads work on at once: (128, tokens) each, made
+   * when a thread first needs one.
+   */
+  public static final class Scores implements AutoCloseable {
+    private final int tokens;
+    private final List<Block> all = new ArrayList<>();
+    private final Deque<Block> idle = new ArrayDeque<>();
+
+    private Scores(int tokens) {
+      this.tokens = tokens;
+    }
+
+    record Block(Matrix scores, float[] row) {}
+
+    synchronized Block take() {
+      if (idle.isEmpty()) {
+        Block block = new Block(new Matrix(Math.min(ROWS, tokens), tokens), new float[tokens]);
+        all.add(block);
+        return block;
+      }
+      return idle.pop();
+    }
+
+    synchronized void giveBack(Block block) {
+      idle.push(block);
+    }
+
+    @Override
+    public void close() {
+      all.forEach(block -> block.scores().close());
+      all.clear();
+      idle.clear();
+    }
+  }
+
+  /** Works on a block of query rows of one head, from a row on. */
+  @FunctionalInterface
+  private interface RowBlock {
+    void attend(int head, int first, int queries, Matrix scores, float[] row);
+  }
+
+  /**
+   * Takes every block of query rows of every head, on as many threads as a product may use; each
+   * block is the work of one.
+   */
+  private void forEachBlock(int tokens, Scores scores, RowBlock work) {
+    int down = (tokens + ROWS - 1) / ROWS;
+    Blas.forEachTile(
+        heads * down,
+        tile -> {
+          // Of a causal sequence's blocks the last take longest, and are begun first.
+          int first = (down - 1 - tile / heads) * ROWS;
+          Scores.Block block = scores.take();
+          try {
+            int queries = Math.min(tokens, first + ROWS) - first;
+            work.attend(tile % heads, first, queries, block.scores(), block.row());
+          } finally {
+            scores.giveBack(block);
+          }
+        });
   }
 
   /** Attention of a whole sequence: no positions before the first query. */
-  public void apply(Matrix q, Matrix k, Matrix v, Matrix scores, Matrix out) {
+  public void apply(Matrix q, Matrix k, Matrix v, Scores scores, Matrix out) {
     apply(q, k, v, 0, scores, out);
   }
 
@@ -52,23 +119,22 @@ public record Attention(
    * @param scores scratch from {@link #scores}, for as many tokens as there are keys
    * @param out (tokens, heads · d)
    */
-  public void apply(Matrix q, Matrix k, Matrix v, int past, Matrix scores, Matrix out) {
+  public void apply(Matrix q, Matrix k, Matrix v, int past, Scores scores, Matrix out) {
     int tokens = (int) q.rows();
-    float[] row = new float[scores.cols()];
-    for (int head = 0; head < heads; head++) {
-      int column = head * headDim;
-      int group = head / (heads / keyValueHeads) * headDim;
-      for (int first = 0; first < tokens; first += ROWS) {
-        int queries = Math.min(tokens, first + ROWS) - first;
-        // Keys up to the last of these queries, or all.
-        int end = past + (isCausal ? first + queries : tokens);
-        int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
-        int keys = end - start;
-        score(q, first, column, queries, k, start, group, keys, scores, 0);
-        softmax(scores, row, past + first, queries, start, end);
-        mix(scores, 0, queries, keys, v, start, group, 0f, out, first, column);
-      }
-    }
+    forEachBlock(
+        tokens,
+        scores,
+        (head, first, queries, block, row) -> {
+          int column = head * headDim;
+          int group = head / (heads / keyValueHeads) * headDim;
+          // Keys up to the last of these queries, or all.
+          int end = past + (isCausal ? first + queries : tokens);
+          int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
+          int keys = end - start;
+          score(q, first, column, queries, k, start, group, keys, block, 0);
+          softmax(block, row, past + first, queries, start, end);
+          mix(block, 0, queries, keys, v, start, group, 0f, out, first, column);
+        });
   }
 
   /**
@@ -88,33 +154,32 @@ public record Attention(
       Matrix q,
       Matrix k,
       Matrix v,
-      Matrix scores,
+      Scores scores,
       Matrix out) {
     int past = (int) prefixKeys.rows();
     int tokens = (int) q.rows();
-    float[] row = new float[scores.cols()];
-    for (int head = 0; head < heads; head++) {
-      int column = head * headDim;
-      int group = head / (heads / keyValueHeads) * headDim;
-      for (int first = 0; first < tokens; first += ROWS) {
-        int queries = Math.min(tokens, first + ROWS) - first;
-        int end = past + (isCausal ? first + queries : tokens);
-        int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
-        int before = Math.max(0, past - start); // keys of the prefix
-        int skipped = Math.max(0, start - past); // keys behind it that nobody sees any more
-        int own = end - past - skipped;
-        if (before > 0) {
-          score(q, first, column, queries, prefixKeys, start, group, before, scores, 0);
-        }
-        score(q, first, column, queries, k, skipped, group, own, scores, before);
-        softmax(scores, row, past + first, queries, start, end);
-        if (before > 0) {
-          mix(scores, 0, queries, before, prefixValues, start, group, 0f, out, first, column);
-        }
-        float beta = before > 0 ? 1f : 0f;
-        mix(scores, before, queries, own, v, skipped, group, beta, out, first, column);
-      }
-    }
+    forEachBlock(
+        tokens,
+        scores,
+        (head, first, queries, block, row) -> {
+          int column = head * headDim;
+          int group = head / (heads / keyValueHeads) * headDim;
+          int end = past + (isCausal ? first + queries : tokens);
+          int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
+          int before = Math.max(0, past - start); // keys of the prefix
+          int skipped = Math.max(0, start - past); // keys behind it that nobody sees any more
+          int own = end - past - skipped;
+          if (before > 0) {
+            score(q, first, column, queries, prefixKeys, start, group, before, block, 0);
+          }
+          score(q, first, column, queries, k, skipped, group, own, block, before);
+          softmax(block, row, past + first, queries, start, end);
+          if (before > 0) {
+            mix(block, 0, queries, before, prefixValues, start, group, 0f, out, first, column);
+          }
+          float beta = before > 0 ? 1f : 0f;
+          mix(block, before, queries, own, v, skipped, group, beta, out, first, column);
+        });
   }
 
   /** Scores of some queries of a head against some keys of its group. */
@@ -129,7 +194,7 @@ public record Attention(
       int keys,
       Matrix scores,
       int at) {
-    Blas.gemm(
+    Blas.gemmAlone(
         false,
         true,
         queries,
@@ -158,7 +223,7 @@ public record Attention(
       Matrix out,
       int first,
       int column) {
-    Blas.gemm(
+    Blas.gemmAlone(
         false,
         false,
         queries,

@@ -131,6 +131,38 @@ public final class Blas {
         });
   }
 
+  /** The same as one product of the calling thread, for products that are small and many. */
+  static void gemmAlone(
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      float alpha,
+      FloatPointer a,
+      int strideA,
+      FloatPointer b,
+      int strideB,
+      float beta,
+      FloatPointer c,
+      int strideC) {
+    cblas_sgemm(
+        CblasRowMajor,
+        transposeA ? CblasTrans : CblasNoTrans,
+        transposeB ? CblasTrans : CblasNoTrans,
+        m,
+        n,
+        k,
+        alpha,
+        a,
+        strideA,
+        b,
+        strideB,
+        beta,
+        c,
+        strideC);
+  }
+
   /**
    * The Gram matrix of the columns of x, added up: {@code gram += xᵀ · x}, upper triangle only.
    *

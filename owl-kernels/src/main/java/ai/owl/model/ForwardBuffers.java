@@ -26,7 +26,7 @@ public final class ForwardBuffers implements AutoCloseable {
   private Matrix attended;
   private Matrix activated;
   private Matrix up;
-  private Matrix scores;
+  private Attention.Scores scores;
   private final Operand operand = new Operand();
 
   public ForwardBuffers(ModelConfig config) {
@@ -55,7 +55,7 @@ public final class ForwardBuffers implements AutoCloseable {
       attended = make(tokens, width);
       activated = make(tokens, config.intermediateSize());
       up = make(config.isGated() ? tokens : 0, config.intermediateSize());
-      scores = owned(Attention.scores(tokens));
+      scores = Attention.scores(tokens);
       rotations = config.rotary().map(rotary -> rotary.table(tokens));
       capacity = tokens;
     }
@@ -100,7 +100,7 @@ public final class ForwardBuffers implements AutoCloseable {
       Matrix attended,
       Matrix activated,
       Matrix up,
-      Matrix scores,
+      Attention.Scores scores,
       Operand operand,
       Optional<RotaryEmbedding.Table> rotations) {
     /** Turns queries or keys by their positions, if that is how positions are told. */
@@ -120,6 +120,9 @@ public final class ForwardBuffers implements AutoCloseable {
       matrix.close();
     }
     all.clear();
+    if (scores != null) {
+      scores.close();
+    }
     operand.close();
     capacity = 0;
   }

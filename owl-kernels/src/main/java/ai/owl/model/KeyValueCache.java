@@ -12,7 +12,7 @@ import java.util.Optional;
 public final class KeyValueCache implements AutoCloseable {
   private final Matrix keys; // (positions, keyValueHeads · headDim), as attention takes them
   private final Matrix values; // (positions, keyValueHeads · headDim)
-  private final Matrix scores;
+  private final Attention.Scores scores;
   private final Optional<RotaryEmbedding.Table> rotations;
   private int length;
 
@@ -37,7 +37,7 @@ public final class KeyValueCache implements AutoCloseable {
     rotations.ifPresent(table -> table.rotate(x, past));
   }
 
-  Matrix scores() {
+  Attention.Scores scores() {
     return scores;
   }
 

@@ -85,7 +85,7 @@ class AttentionTest {
     try (Matrix q = RandomMatrix.of(1, tokens, width);
         Matrix k = RandomMatrix.of(2, past + tokens, narrow);
         Matrix v = RandomMatrix.of(3, past + tokens, narrow);
-        Matrix scores = Attention.scores(past + tokens);
+        Attention.Scores scores = Attention.scores(past + tokens);
         Matrix together = new Matrix(tokens, width);
         Matrix behind = RandomMatrix.filled(Float.NaN, tokens, width)) {
       attention.apply(q, k, v, past, scores, together);
@@ -133,9 +133,9 @@ class AttentionTest {
     try (Matrix q = RandomMatrix.of(queries, tokens, heads * d);
         Matrix k = RandomMatrix.of(keys, tokens, keyValueHeads * d);
         Matrix v = RandomMatrix.of(values, tokens, keyValueHeads * d);
-        Matrix scores = Attention.scores(tokens);
+        Attention.Scores scores = Attention.scores(tokens);
         Matrix out = RandomMatrix.filled(Float.NaN, tokens, heads * d)) {
-      fill(scores, Float.NaN);
+      spoil(scores);
       attention.apply(q, k, v, scores, out);
       Truth truth = new Truth(tokens, heads * d);
       double[] weights = new double[tokens];
@@ -204,7 +204,7 @@ class AttentionTest {
       try (Matrix q = RandomMatrix.of(1, tokens, 16);
           Matrix k = RandomMatrix.of(2, tokens, 8);
           Matrix v = RandomMatrix.of(3, tokens, 8);
-          Matrix scores = Attention.scores(tokens);
+          Attention.Scores scores = Attention.scores(tokens);
           Matrix one = new Matrix(tokens, 16);
           Matrix other = new Matrix(tokens, 16)) {
         attention.apply(q, k, v, scores, one);
@@ -225,12 +225,12 @@ class AttentionTest {
     try (Matrix q = RandomMatrix.of(1, 31, 32);
         Matrix k = RandomMatrix.of(2, 31, 16);
         Matrix v = RandomMatrix.of(3, 31, 16);
-        Matrix fitting = Attention.scores(31);
-        Matrix longer = Attention.scores(500);
+        Attention.Scores fitting = Attention.scores(31);
+        Attention.Scores longer = Attention.scores(500);
         Matrix one = new Matrix(31, 32);
         Matrix other = new Matrix(31, 32)) {
       attention.apply(q, k, v, fitting, one);
-      fill(longer, Float.NaN);
+      spoil(longer);
       attention.apply(q, k, v, longer, other);
       assertThat(other.toArray()).isEqualTo(one.toArray());
     }
@@ -242,7 +242,7 @@ class AttentionTest {
     try (Matrix q = RandomMatrix.of(1, 600, 256);
         Matrix k = RandomMatrix.of(2, 600, 128);
         Matrix v = RandomMatrix.of(3, 600, 128);
-        Matrix scores = Attention.scores(600);
+        Attention.Scores scores = Attention.scores(600);
         Matrix one = new Matrix(600, 256);
         Matrix two = new Matrix(600, 256)) {
       Blas.setThreads(1);
@@ -265,5 +265,13 @@ class AttentionTest {
     float[] row = {1f, Float.NaN, 2f};
     Attention.softmax(row, 0, 3, 3);
     assertThat(row).containsOnly(Float.NaN);
+  }
+
+  /** What is left in there from other sequences must not matter. */
+  private static void spoil(Attention.Scores scores) {
+    Attention.Scores.Block block = scores.take();
+    fill(block.scores(), Float.NaN);
+    Arrays.fill(block.row(), Float.NaN);
+    scores.giveBack(block);
   }
 }
