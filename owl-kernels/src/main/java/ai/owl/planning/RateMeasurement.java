@@ -29,7 +29,6 @@ import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
@@ -41,6 +40,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.ToDoubleFunction;
 
 /**
  * Measures this machine with the kernels that a run uses, on a block of made-up weights in the
@@ -165,9 +165,7 @@ public final class RateMeasurement {
   }
 
   private static MachineRates withSource(MachineRates rates, String source) {
-    com.fasterxml.jackson.databind.node.ObjectNode json = rates.toJson();
-    json.put("source", source);
-    return MachineRates.of(json, source);
+    return MachineRates.of(rates.toJson().put("source", source), source);
   }
 
   /** The smallest power of two that makes the block small enough to measure with. */
@@ -224,8 +222,7 @@ public final class RateMeasurement {
     }
     // On independent rows all cores work at once.
     double all = Runtime.getRuntime().availableProcessors();
-    boolean solves = options.pruner() instanceof SparseGpt;
-    Solve solve = solve(layout, solves, forward.linear());
+    Solve solve = solve(layout, forward.linear());
     double warm = Collections.min(loads) + costs.linearFlops(tokens) / forward.linear();
     return new MachineRates(
         "",
@@ -239,8 +236,8 @@ public final class RateMeasurement {
         solve.factor(),
         solve.swept(),
         options.allocator().needs().contains(Evidence.SPECTRA) ? spectrum() : forward.linear() / 10,
-        weights / median(loads),
-        weights / median(writes),
+        weights / Collections.min(loads),
+        weights / Collections.min(writes),
         logits(forward.linear()),
         storageRates.readBytes(),
         storageRates.writeBytes(),
@@ -312,15 +309,15 @@ public final class RateMeasurement {
    */
   private Forward forward(DecoderBlock block, BlockCosts costs) {
     int few = Math.max(8, tokens / 4);
-    List<Pass> longer = passes(block, tokens);
-    List<Pass> shorter = passes(block, few);
-    double down = median(longer, Pass::down);
+    List<List<Pass>> longer = passes(block, tokens);
+    List<List<Pass>> shorter = passes(block, few);
+    double down = best(longer, Pass::down);
     double linear =
         2.0 * model.config().intermediateSize() * model.config().hiddenSize() * tokens / down;
-    double perToken = median(longer, Pass::attend) / tokens - median(shorter, Pass::attend) / few;
+    double perToken = best(longer, Pass::attend) / tokens - best(shorter, Pass::attend) / few;
     double pairs = costs.attentionPairs(0, tokens) / tokens - costs.attentionPairs(0, few) / few;
     double flopsPerPair = costs.attentionFlops(0, tokens) / costs.attentionPairs(0, tokens);
-    double rest = median(longer, Pass::total) - costs.linearFlops(tokens) / linear;
+    double rest = best(longer, Pass::total) - costs.linearFlops(tokens) / linear;
     // Noise may hide what little there is of it.
     double ofPairs = Math.max(perToken / pairs, flopsPerPair / (2 * linear));
     double attention =
@@ -330,29 +327,26 @@ public final class RateMeasurement {
         linear,
         costs.attentionFlops(0, tokens) / attention,
         costs.elementwiseValues(tokens) / elementwise,
-        costs.observedValues(tokens) / median(longer, Pass::observe));
+        costs.observedValues(tokens) / best(longer, Pass::observe));
   }
 
-  private List<Pass> passes(DecoderBlock block, int rows) {
+  private List<List<Pass>> passes(DecoderBlock block, int rows) {
     return atOnce(
-            () -> {
-              List<Pass> passes = new ArrayList<>();
-              try (ForwardBuffers buffers = new ForwardBuffers(model.config());
-                  Matrix hidden = hidden(rows)) {
-                for (int i = 0; i <= REPEATS; i++) {
-                  fill(hidden);
-                  Stopwatch watch = new Stopwatch();
-                  block.advance(hidden, buffers, watch);
-                  if (i > 0) { // the first one touches its buffers' pages
-                    passes.add(watch.pass());
-                  }
-                }
+        () -> {
+          List<Pass> passes = new ArrayList<>();
+          try (ForwardBuffers buffers = new ForwardBuffers(model.config());
+              Matrix hidden = hidden(rows)) {
+            for (int i = 0; i <= REPEATS; i++) {
+              fill(hidden);
+              Stopwatch watch = new Stopwatch();
+              block.advance(hidden, buffers, watch);
+              if (i > 0) { // the first one touches its buffers' pages
+                passes.add(watch.pass());
               }
-              return passes;
-            })
-        .stream()
-        .flatMap(List::stream)
-        .toList();
+            }
+          }
+          return passes;
+        });
   }
 
   /** Gathers column norms, and notes when. */
@@ -388,55 +382,56 @@ public final class RateMeasurement {
   /** Rates of what SparseGPT does. */
   private record Solve(double gram, double factor, double swept) {}
 
-  /**
-   * One square layer with few rows, where the factorization is nearly all, and with many.
-   *
-   * @param isPart of the run: if not, a small one is measured
-   */
-  private Solve solve(BlockLayout layout, boolean isPart, double linearFlops) {
+  /** One square layer with few rows, where the factorization is nearly all, and with many. */
+  private Solve solve(BlockLayout layout, double linearFlops) {
     LinearLayer linear =
         layout.linears().stream()
             .filter(one -> one.role().input() == LinearInput.ATTENTION_OUTPUT)
             .findFirst()
             .orElseThrow();
     int n = linear.inFeatures();
-    int many = (int) Math.min(linear.outFeatures(), isPart ? Integer.MAX_VALUE : 4 * FEW_ROWS);
+    int many = Math.toIntExact(linear.outFeatures());
     int few = Math.min(FEW_ROWS, many / 2);
     SparseGpt pruner = options.pruner() instanceof SparseGpt given ? given : new SparseGpt();
-    SparsityPattern pattern = options.pattern();
-    record Times(double gram, double few, double many) {}
-    List<Times> times =
+    List<List<Solving>> times =
         atOnce(
             () -> {
+              List<Solving> own = new ArrayList<>();
               try (Matrix x = new Matrix(tokens, n);
-                  Gram gram = new Gram(n);
-                  TensorReader reader = new TensorReader(storage)) {
+                  Gram gram = new Gram(n)) {
                 fill(x);
                 gram.add(x); // touches its pages
-                long at = System.nanoTime();
-                gram.add(x);
-                double summed = seconds(at);
-                double[] seconds = new double[2];
-                int[] rows = {few, many};
-                for (int warm = isPart ? 0 : 1; warm < 2; warm++) {
-                  for (int i = 0; i < 2; i++) {
-                    try (Matrix weight = reader.readMatrix(linear.weight(), 0, rows[i])) {
-                      at = System.nanoTime();
-                      BlockPruner.prune(linear, weight, pruner, Optional.of(gram), pattern);
-                      seconds[i] = seconds(at);
-                    }
-                  }
+                for (int i = 0; i < REPEATS; i++) {
+                  long at = System.nanoTime();
+                  gram.add(x);
+                  double summed = seconds(at);
+                  double first = solve(linear, few, pruner, gram);
+                  own.add(new Solving(summed, first, solve(linear, many, pruner, gram)));
                 }
-                return new Times(summed, seconds[0], seconds[1]);
               }
+              return own;
             });
-    double gram = median(times, Times::gram);
-    double short_ = median(times, Times::few);
-    double perRow = Math.max(1e-9, (median(times, Times::many) - short_) / (many - few));
-    double factor = Math.max(0.1 * short_, short_ - few * perRow);
+    double ofFew = best(times, Solving::few);
+    double perRow = Math.max(1e-9, (best(times, Solving::many) - ofFew) / (many - few));
+    double factor = Math.max(0.1 * ofFew, ofFew - few * perRow);
     double swept = Math.max(0.1 * perRow, perRow - (double) n * n / linearFlops);
     return new Solve(
-        (double) n * n * tokens / gram, 2.0 / 3 * n * (double) n * n / factor, n / swept);
+        (double) n * n * tokens / best(times, Solving::gram),
+        2.0 / 3 * n * (double) n * n / factor,
+        n / swept);
+  }
+
+  /** Seconds of a Gram matrix, and of solving with it a layer of few and of many rows. */
+  private record Solving(double gram, double few, double many) {}
+
+  private double solve(LinearLayer linear, int rows, SparseGpt pruner, Gram gram)
+      throws IOException {
+    try (TensorReader reader = new TensorReader(storage);
+        Matrix weight = reader.readMatrix(linear.weight(), 0, rows)) {
+      long at = System.nanoTime();
+      BlockPruner.prune(linear, weight, pruner, Optional.of(gram), options.pattern());
+      return seconds(at);
+    }
   }
 
   private double spectrum() throws IOException {
@@ -495,18 +490,12 @@ public final class RateMeasurement {
     }
   }
 
-  private static <T> double median(List<T> all, java.util.function.ToDoubleFunction<T> value) {
-    return median(all.stream().mapToDouble(value).toArray());
-  }
-
-  private static double median(List<Double> values) {
-    return median(values.stream().mapToDouble(Double::doubleValue).toArray());
-  }
-
-  private static double median(double[] values) {
-    Arrays.sort(values);
-    int middle = values.length / 2;
-    return values.length % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  /** What is best of each core, which others disturb least; the mean of all cores. */
+  private static <T> double best(List<List<T>> times, ToDoubleFunction<T> seconds) {
+    return times.stream()
+        .mapToDouble(own -> own.stream().mapToDouble(seconds).min().orElseThrow())
+        .average()
+        .orElseThrow();
   }
 
   private static double seconds(long start) {

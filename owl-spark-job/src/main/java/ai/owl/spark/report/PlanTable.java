@@ -191,12 +191,12 @@ public final class PlanTable {
     lines.add(
         String.format(
             Locale.ROOT,
-            "a block has %,d weights; a sequence of %d tokens takes %.2f Tflop through it, and %.2f"
-                + " for attention",
+            "a block has %,d weights; a sequence of %d tokens takes %.0f Gflop through its linear"
+                + " layers, %.0f through attention",
             costs.weights(),
             plan.workload().tokens(),
-            costs.linearFlops(plan.workload().tokens()) / 1e12,
-            costs.attentionFlops(0, plan.workload().tokens()) / 1e12));
+            costs.linearFlops(plan.workload().tokens()) / 1e9,
+            costs.attentionFlops(0, plan.workload().tokens()) / 1e9));
     lines.add(
         "all executors are equally fast, none is lost, and nobody else uses their cores; the start"
             + " of Spark and the reading of text come on top");
