@@ -636,7 +636,7 @@ public final class RunPlanner {
   private long driver() {
     long statistics = costs.statisticsBytes() * (2L * blocks + 2L * workload.sequences());
     long tokens = 4L * tokens() * ((long) workload.sequences() + workload.windows());
-    return roundUp(3 * (statistics + tokens) + 700 * MIB, 512 * MIB);
+    return roundUp(2 * (statistics + tokens) + 512 * MIB, 512 * MIB);
   }
 
   private static long roundUp(long value, long unit) {
