@@ -665,11 +665,15 @@ public final class RunPlanner {
               + " read less";
       case BARRIERS -> "starting jobs and tasks: the model is too small for so many cores";
       case IDLE -> {
-        if (options.prunesOnTheWay() && groups() < slots) {
+        if (options.prunesOnTheWay()) {
           yield String.format(
-              "idle slots: %d sequences are %d groups of %d, a task each, for %d slots; fewer"
-                  + " executors take about as long",
-              sequences, groups(), BlockGrams.GROUP, slots);
+              "idle cores: a block's Gram matrices are %d %s, one for each %d sequences, and its"
+                  + " %d linear layers a task each, of which the largest is waited for; fewer"
+                  + " executors take little longer",
+              groups(),
+              groups() == 1 ? "task" : "tasks",
+              BlockGrams.GROUP,
+              model.blocks().get(0).linears().size());
         }
         if (sequences < slots) {
           yield String.format(
@@ -678,8 +682,8 @@ public final class RunPlanner {
               sequences, slots);
         }
         yield String.format(
-            "idle slots: %d sequences do not share out evenly over %d slots, and some work is done"
-                + " by one core alone",
+            "idle slots: %d sequences do not share out evenly over %d slots, or blocks over"
+                + " executors",
             sequences, slots);
       }
     };

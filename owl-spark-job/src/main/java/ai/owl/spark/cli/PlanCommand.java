@@ -185,6 +185,8 @@ final class PlanCommand implements Callable<Integer> {
       ObjectNode result = plan.toJson();
       result.put("model", model);
       result.set("options", optionsOf(options));
+      ObjectNode settings = result.putObject("settings");
+      PlanTable.settings(plan).forEach(settings::put);
       if (limit.isPresent()) {
         result.put("memoryLimit", limit.get());
         result.put("fits", fits);

@@ -7,6 +7,7 @@ import ai.owl.planning.RunPlan;
 import ai.owl.planning.StagePlan;
 import ai.owl.planning.StagePlan.Cost;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -137,18 +138,7 @@ public final class PlanTable {
     Cluster cluster = plan.cluster();
     MemoryPlan memory = plan.memory();
     line(out, "settings, after -- of submit/owl prune:");
-    line(
-        out,
-        "  --num-executors %d --executor-cores %d --executor-memory %dm --driver-memory %dm \\",
-        cluster.executors(),
-        cluster.cores(),
-        memory.heap() >> 20,
-        memory.driver() >> 20);
-    line(
-        out,
-        "  --conf spark.executor.memoryOverhead=%dm --conf spark.task.cpus=%d",
-        memory.overhead() >> 20,
-        cluster.taskCpus());
+    settings(plan).forEach((key, value) -> line(out, "  --conf %s=%s", key, value));
     line(
         out,
         "  a task's products use %d %s; OMP_NUM_THREADS=1, which submit/owl sets",
@@ -162,6 +152,20 @@ public final class PlanTable {
           Math.max(memory.heap(), memory.driver()) >> 20,
           cluster.taskCpus() == 1 ? "" : " OWL_JAVA_OPTS=-Dspark.task.cpus=" + cluster.taskCpus());
     }
+  }
+
+  /** What Spark has to be told for a run to go as planned. */
+  public static Map<String, String> settings(RunPlan plan) {
+    Cluster cluster = plan.cluster();
+    MemoryPlan memory = plan.memory();
+    Map<String, String> settings = new LinkedHashMap<>();
+    settings.put("spark.executor.instances", Integer.toString(cluster.executors()));
+    settings.put("spark.executor.cores", Integer.toString(cluster.cores()));
+    settings.put("spark.task.cpus", Integer.toString(cluster.taskCpus()));
+    settings.put("spark.executor.memory", (memory.heap() >> 20) + "m");
+    settings.put("spark.executor.memoryOverhead", (memory.overhead() >> 20) + "m");
+    settings.put("spark.driver.memory", (memory.driver() >> 20) + "m");
+    return settings;
   }
 
   /** What the figures rest on, a line each. */

@@ -77,13 +77,14 @@ class PlanCommandTest {
     assertThat(said.toString(StandardCharsets.UTF_8))
         .contains("80 blocks, 64,760,053,760 prunable weights")
         .contains("spark.task.cpus=2")
-        .contains("--num-executors 16 --executor-cores 16")
+        .contains("--conf spark.executor.instances=16")
         .contains("only config.json; their type is taken to be BF16")
         .contains("bottleneck: ");
     JsonNode plan = new ObjectMapper().readTree(json.toFile());
     assertThat(plan.path("stages")).hasSize(4);
     assertThat(plan.path("seconds").doubleValue()).isPositive();
     assertThat(plan.path("memory").path("executor").longValue()).isPositive();
+    assertThat(plan.path("settings").path("spark.executor.cores").asText()).isEqualTo("16");
     assertThat(plan.has("fits")).isFalse();
   }
 
