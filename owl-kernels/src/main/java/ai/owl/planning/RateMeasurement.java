@@ -28,10 +28,12 @@ import ai.owl.pruning.Wanda;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
@@ -56,6 +58,7 @@ public final class RateMeasurement {
   private static final int SPECTRUM = 512;
   private static final int SAMPLE = 8 << 20;
   private static final int SAMPLES = 8;
+  private static final double DISTURBED = 0.75; // load a core
 
   // What takes a cluster to measure. Found in runs on two cores with a local disk.
   private static final double SHUFFLED_BYTES = 250e6;
@@ -88,7 +91,7 @@ public final class RateMeasurement {
     /** Where nothing is there to be read. */
     public static StorageRates assumed() {
       return new StorageRates(
-          String.format("assumed: %.0f MB/s an executor", UNKNOWN_STORAGE / 1e6),
+          String.format(Locale.ROOT, "assumed: %.0f MB/s an executor", UNKNOWN_STORAGE / 1e6),
           UNKNOWN_STORAGE,
           UNKNOWN_STORAGE);
     }
@@ -116,7 +119,9 @@ public final class RateMeasurement {
     }
     double rate = bytes / seconds;
     return new StorageRates(
-        String.format("%.0f MB read at %.0f MB/s", bytes / 1e6, rate / 1e6), rate, rate);
+        String.format(Locale.ROOT, "%.0f MB read at %.0f MB/s", bytes / 1e6, rate / 1e6),
+        rate,
+        rate);
   }
 
   /**
@@ -141,6 +146,7 @@ public final class RateMeasurement {
     int divisor = divisor(config);
     ModelLayout narrow =
         ModelLayout.ofShapes(config.narrowed(divisor, VOCABULARY), type, "synthetic");
+    double load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
     int before = Blas.threads();
     long start = System.nanoTime();
     Blas.setThreads(1);
@@ -157,11 +163,24 @@ public final class RateMeasurement {
       return withSource(
           rates,
           String.format(
-              "measured here on %d of %d cores with %s; storage: %s",
-              threads, here, shapes, storageRates.source()));
+              Locale.ROOT,
+              "measured here on %d of %d cores with %s%s; storage: %s",
+              threads,
+              here,
+              shapes,
+              disturbance(load, here),
+              storageRates.source()));
     } finally {
       Blas.setThreads(before);
     }
+  }
+
+  /** A word on others at work here, who make the machine look slower than it is. */
+  private static String disturbance(double load, int cores) {
+    return load > DISTURBED * cores
+        ? String.format(
+            Locale.ROOT, ", while others were at work here (load %.1f): too slow, likely", load)
+        : "";
   }
 
   private static MachineRates withSource(MachineRates rates, String source) {

@@ -170,7 +170,9 @@ final class PlanCommand implements Callable<Integer> {
     ModelLayout layout =
         hasWeights ? ModelLayout.of(Checkpoint.open(storage, model)) : shapes(storage);
     ModelConfig config = layout.config();
-    config.requirePositions(config.readsImages() ? 0 : workload.tokens(), "use a shorter --length");
+    if (!config.readsImages()) {
+      config.requirePositions(workload.tokens(), "use a shorter --length");
+    }
     MachineRates rates = rates(storage, layout, options, cluster, hasWeights);
     if (saveRates != null) {
       JsonFile.write(storage, saveRates, rates.toJson());

@@ -89,6 +89,19 @@ class PlanCommandTest {
   }
 
   @Test
+  void plansAModelThatReadsImages() throws Exception {
+    Files.writeString(
+        folder.resolve("config.json"),
+        """
+        {"architectures": ["ViTForImageClassification"], "hidden_size": 768,
+         "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+         "image_size": 224, "patch_size": 16, "dtype": "float32"}
+        """);
+    assertThat(plan("--sequences", "512", "--evaluate", "100")).isZero();
+    assertThat(said.toString(StandardCharsets.UTF_8)).contains("type is taken to be F32");
+  }
+
+  @Test
   void saysWhatDoesNotFit() throws Exception {
     Path json = folder.resolve("plan.json");
     assertThat(plan("--memory", "8g", "--json", json.toString())).isEqualTo(Main.YOURS);
