@@ -19,6 +19,7 @@ def checks(fixtures):
             yield f"stories260K {row}", functools.partial(check_row, expected, row)
     yield "stories260K dense, by evaluate", functools.partial(check_dense, expected)
     yield "stories260K inspect", check_inspect
+    yield "stories260K plan", check_plan
 
 
 def run_row(row):
@@ -51,3 +52,13 @@ def check_inspect():
     outcome = product.owl("inspect", "--model", product.STORIES)
     require(outcome.code == 0, f"exit code {outcome.code}: {outcome.err[-500:]}")
     require("llama" in outcome.out.lower(), f"no word about the architecture: {outcome.out[-500:]}")
+
+
+def check_plan():
+    result = product.WORK / "stories260K-plan.json"
+    plan = product.succeed("plan", dict(model=product.STORIES, sequences=16, length=64, evaluate=4, json=result))
+    stages = [stage["stage"] for stage in plan["stages"]]
+    require(stages == ["evaluate", "calibrate", "profile", "propagate", "prune", "evaluate"], f"stages {stages}")
+    require(0 < plan["seconds"] < 600, f"{plan['seconds']} s for a model of 260 thousand weights")
+    require(0.99 < sum(plan["shares"].values()) < 1.01, f"shares {plan['shares']}")
+    return f"{plan['seconds']:.1f} s"

@@ -37,9 +37,10 @@ class PackageDirectionTest {
           zeroshot       : tensor checkpoint model calibration
           pipeline       : tensor kernel checkpoint model image calibration pruning allocation \
                            evaluation zeroshot
+          planning       : tensor checkpoint model calibration pruning allocation pipeline kernel
 
           spark.storage  : checkpoint model image calibration
-          spark.report   : pipeline pruning allocation evaluation zeroshot spark.storage.ParquetTable
+          spark.report   : pipeline planning pruning allocation evaluation zeroshot spark.storage.ParquetTable
           spark.pipeline : pipeline tensor kernel checkpoint model image calibration pruning \
                            allocation evaluation zeroshot spark.storage.ParquetTable
           spark.ml       : spark.pipeline spark.storage pipeline tensor kernel checkpoint model \

@@ -159,6 +159,26 @@ public final class Checkpoint implements Serializable {
         digest(config, files));
   }
 
+  /**
+   * Reads the configuration alone, of a model folder that may lack its weights.
+   *
+   * @return the content of {@code config.json}, an object
+   * @throws MalformedCheckpointException if there is none, or it is not a JSON object
+   */
+  public static JsonNode configOf(Storage storage, String folder) throws IOException {
+    String location = Storage.resolve(folder, CONFIG);
+    if (!storage.list(folder).contains(CONFIG)) {
+      throw refused(folder, "there is no " + CONFIG + " in it");
+    }
+    return parse(location, storage.readAll(location, MAX_CONFIG));
+  }
+
+  /** Whether a folder has weights that {@link #open} would look for. */
+  public static boolean hasWeights(Storage storage, String folder) throws IOException {
+    List<String> names = storage.list(folder);
+    return names.contains(SINGLE) || names.contains(INDEX);
+  }
+
   /** Where the checkpoint lies. */
   public Storage storage() {
     return storage;

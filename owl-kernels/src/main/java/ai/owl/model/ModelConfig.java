@@ -158,7 +158,8 @@ public record ModelConfig(
     return biases.contains(role);
   }
 
-  int inFeatures(LinearRole role) {
+  /** Number of input features of a linear layer. */
+  public int inFeatures(LinearRole role) {
     return switch (role) {
       case O_PROJ -> heads * headDim;
       case DOWN_PROJ -> intermediateSize;
@@ -166,7 +167,8 @@ public record ModelConfig(
     };
   }
 
-  int outFeatures(LinearRole role) {
+  /** Number of output features of a linear layer. */
+  public int outFeatures(LinearRole role) {
     return switch (role) {
       case Q_PROJ -> heads * headDim;
       case K_PROJ, V_PROJ -> keyValueHeads * headDim;
@@ -177,9 +179,71 @@ public record ModelConfig(
   }
 
   /** Whether the feed-forward part multiplies by a gate. */
-  boolean isGated() {
+  public boolean isGated() {
     return architecture.linears().keySet().stream()
         .anyMatch(role -> role.parts().contains(LinearRole.GATE_PROJ));
+  }
+
+  /**
+   * A narrower network of one block with heads of the same width, to measure a machine with: its
+   * weights are fewer by the square of the divisor.
+   *
+   * @param divisor of hidden size, intermediate size and heads
+   * @param vocabulary number of tokens, at most as many as there are
+   * @throws IllegalArgumentException if it divides one of them not
+   */
+  public ModelConfig narrowed(int divisor, int vocabulary) {
+    if (!isNarrowedBy(divisor)) {
+      throw new IllegalArgumentException(
+          "Cannot narrow a network of width "
+              + hiddenSize
+              + ", "
+              + intermediateSize
+              + " and "
+              + heads
+              + " heads by "
+              + divisor);
+    }
+    return new ModelConfig(
+        architecture,
+        hiddenSize / divisor,
+        hiddenSize / divisor,
+        intermediateSize / divisor,
+        1,
+        heads / divisor,
+        narrowedGroups(divisor),
+        headDim,
+        Math.min(vocabSize, vocabulary),
+        maxPositions,
+        norm,
+        normEpsilon,
+        normGains,
+        normalizesInputs,
+        finalNorm,
+        activation,
+        positions,
+        embeddingScale,
+        attentionScale,
+        attentionCap,
+        logitCap,
+        slidingWindows.subList(0, 1),
+        biases,
+        tiedEmbeddings,
+        patches,
+        labels,
+        compute);
+  }
+
+  /** Whether {@link #narrowed} can divide by that. */
+  public boolean isNarrowedBy(int divisor) {
+    return hiddenSize % divisor == 0
+        && intermediateSize % divisor == 0
+        && heads % divisor == 0
+        && heads / divisor % narrowedGroups(divisor) == 0;
+  }
+
+  private int narrowedGroups(int divisor) {
+    return Math.max(1, keyValueHeads / divisor);
   }
 
   /** The rotation of queries and keys, where positions are told by it. */

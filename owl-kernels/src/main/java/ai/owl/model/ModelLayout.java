@@ -4,6 +4,7 @@ import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.kernel.Compute;
+import ai.owl.tensor.DType;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -53,6 +54,17 @@ public record ModelLayout(
         .find();
   }
 
+  /**
+   * The addresses that a model would have in one file, its tensors one behind the other: for a
+   * model of which only the configuration is at hand.
+   *
+   * @param type of all tensors
+   * @param file that they would be in; it need not exist
+   */
+  public static ModelLayout ofShapes(ModelConfig config, DType type, String file) {
+    return new Sketch(config, type, file).draw();
+  }
+
   /** See {@link ModelPart#TOKEN_EMBEDDING}. */
   public TensorRef embedding() {
     return parts.get(ModelPart.TOKEN_EMBEDDING);
@@ -81,6 +93,98 @@ public record ModelLayout(
   /** Number of weights in the linear layers of all blocks: what a sparsity is a share of. */
   public long prunableWeights() {
     return blocks.stream().mapToLong(BlockLayout::prunableWeights).sum();
+  }
+
+  /** Gives a place to the tensors that a configuration implies. */
+  private static final class Sketch {
+    private final ModelConfig config;
+    private final DType type;
+    private final String file;
+    private long position;
+
+    Sketch(ModelConfig config, DType type, String file) {
+      this.config = config;
+      this.type = type;
+      this.file = file;
+    }
+
+    ModelLayout draw() {
+      Architecture architecture = config.architecture();
+      Map<ModelPart, TensorRef> parts = new EnumMap<>(ModelPart.class);
+      architecture
+          .parts()
+          .forEach(
+              (part, name) -> {
+                long[] shape = config.shape(part);
+                if (shape.length > 0 && !(part == ModelPart.HEAD && config.tiedEmbeddings())) {
+                  parts.put(part, Finder.asMatrix(part, tensor(name, shape)));
+                }
+              });
+      List<TensorRef> outside = new ArrayList<>(parts.values());
+      parts.putIfAbsent(ModelPart.HEAD, parts.get(ModelPart.TOKEN_EMBEDDING));
+      List<NormLayer> finalNorm =
+          config.finalNorm()
+              ? List.of(norm(architecture.finalNorm(), config.hiddenSize(), outside))
+              : List.of();
+      List<BlockLayout> blocks = new ArrayList<>();
+      for (int i = 0; i < config.blocks(); i++) {
+        blocks.add(block(i));
+      }
+      return new ModelLayout(config, parts, finalNorm, blocks, outside);
+    }
+
+    private BlockLayout block(int index) {
+      String prefix = config.architecture().blockPrefix(index);
+      List<TensorRef> tensors = new ArrayList<>();
+      List<LinearLayer> linears = new ArrayList<>();
+      config
+          .architecture()
+          .linears()
+          .forEach(
+              (role, path) -> {
+                String name = prefix + path;
+                TensorRef weight =
+                    tensor(name + ".weight", config.outFeatures(role), config.inFeatures(role));
+                tensors.add(weight);
+                List<TensorRef> bias =
+                    config.hasBias(role)
+                        ? List.of(tensor(name + ".bias", config.outFeatures(role)))
+                        : List.of();
+                tensors.addAll(bias);
+                linears.add(new LinearLayer(name, path, role, weight, bias));
+              });
+      Map<NormRole, NormLayer> norms = new EnumMap<>(NormRole.class);
+      config
+          .norms()
+          .forEach(
+              (role, name) -> norms.put(role, norm(prefix + name, config.width(role), tensors)));
+      return new BlockLayout(index, linears, norms, tensors);
+    }
+
+    private NormLayer norm(String name, int width, List<TensorRef> tensors) {
+      if (!config.normGains()) {
+        return new NormLayer(name, width, List.of(), List.of());
+      }
+      TensorRef gain = tensor(name + ".weight", width);
+      tensors.add(gain);
+      if (config.norm() != NormKind.LAYER_NORM) {
+        return new NormLayer(name, width, List.of(gain), List.of());
+      }
+      TensorRef bias = tensor(name + ".bias", width);
+      tensors.add(bias);
+      return new NormLayer(name, width, List.of(gain), List.of(bias));
+    }
+
+    private TensorRef tensor(String name, long... shape) {
+      long bytes = type.bytes();
+      for (long length : shape) {
+        bytes = Math.multiplyExact(bytes, length);
+      }
+      TensorRef tensor =
+          new TensorRef(name, file, type, Arrays.stream(shape).boxed().toList(), position, bytes);
+      position += bytes;
+      return tensor;
+    }
   }
 
   /**

@@ -41,6 +41,11 @@ final class CalibrationFlags {
               + " all documents). Default: ${DEFAULT-VALUE}.")
   private WindowSampling sampling;
 
+  /** How many are asked for. */
+  int sequences() {
+    return sequences;
+  }
+
   /** Of evaluation windows too. */
   int length() {
     return length;

@@ -43,6 +43,7 @@ import picocli.CommandLine.ScopeType;
     synopsisSubcommandLabel = "COMMAND",
     subcommands = {
       PruneCommand.class,
+      PlanCommand.class,
       EvaluateCommand.class,
       InspectCommand.class,
       GenerateCommand.class,

@@ -19,6 +19,7 @@ import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import org.apache.spark.TaskContext;
+import org.apache.spark.api.java.JavaSparkContext;
 
 /**
  * The decoder blocks that are in memory on this executor, shared by its tasks: each is read from
@@ -186,14 +187,42 @@ final class ExecutorBlocks {
     }
   }
 
+  private static final String EXECUTORS = "owl.executors";
+  private static final String CORES = "owl.executor.cores";
+
   /**
-   * Lets matrix products use as many threads as the task has cores: slots times threads = cores.
+   * Tells the tasks of this thread's next jobs how large the cluster is. Where executors come and
+   * go, as it is now.
+   */
+  static void tellCluster(JavaSparkContext spark) {
+    // The driver is among them, which in local mode is the executor.
+    int executors = Math.max(1, spark.sc().statusTracker().getExecutorInfos().length - 1);
+    spark.setLocalProperty(EXECUTORS, Integer.toString(executors));
+    int cores = Math.max(1, spark.defaultParallelism() / executors);
+    spark.setLocalProperty(CORES, Integer.toString(cores));
+  }
+
+  /**
+   * Lets products use as many threads as the task has cores, slots times threads = cores; and where
+   * a stage has fewer tasks than there are slots, also the cores that would stay idle.
    */
   static void useTaskCpus(TaskContext task) {
-    int cpus = task == null ? 1 : task.cpus();
-    if (Blas.threads() != cpus) {
-      Blas.setThreads(cpus);
+    int threads = task == null ? 1 : task.cpus();
+    String executors = task == null ? null : task.getLocalProperty(EXECUTORS);
+    if (executors != null) {
+      int cores = Integer.parseInt(task.getLocalProperty(CORES));
+      int hosts = Integer.parseInt(executors);
+      threads = Math.max(threads, threads(task.numPartitions(), hosts, cores));
     }
+    if (Blas.threads() != threads) {
+      Blas.setThreads(threads);
+    }
+  }
+
+  /** The threads of each of so many tasks, when they are spread evenly. */
+  static int threads(int tasks, int executors, int cores) {
+    int together = (tasks + executors - 1) / executors;
+    return Math.max(1, cores / together);
   }
 
   /** Working memory for one task; to be given back with {@link #giveBack}. */

@@ -30,6 +30,7 @@ final class FlatJobProgress extends SparkListener implements AutoCloseable {
   <T> T run(String description, int tasks, Supplier<T> job) {
     spark.setLocalProperty("spark.job.description", description);
     spark.setLocalProperty(FLAT, "true");
+    ExecutorBlocks.tellCluster(spark);
     told.set(0);
     try {
       T result = job.get();

@@ -136,6 +136,7 @@ final class HiddenStates implements AutoCloseable {
             .persist(StorageLevel.MEMORY_AND_DISK());
     persisted = true;
     spark.setLocalProperty("spark.job.description", description);
+    ExecutorBlocks.tellCluster(spark);
     BlockStatistics merged = new BlockStatistics();
     for (BlockStatistics slice : states.map(SliceState::statistics).collect()) {
       merged.merge(slice);
@@ -159,6 +160,7 @@ final class HiddenStates implements AutoCloseable {
     broadcasts.add(work);
     broadcasts.add(layout);
     spark.setLocalProperty("spark.job.description", description);
+    ExecutorBlocks.tellCluster(spark);
     return states
         .mapPartitionsToPair(
             part ->
@@ -178,6 +180,7 @@ final class HiddenStates implements AutoCloseable {
   double[] scores(String description) {
     Broadcast<Object> work = shared;
     spark.setLocalProperty("spark.job.description", description);
+    ExecutorBlocks.tellCluster(spark);
     List<Double> scores =
         states.mapPartitions(part -> scores((ModelWork) work.value(), part)).collect();
     return scores.stream().mapToDouble(Double::doubleValue).toArray();
@@ -222,6 +225,7 @@ final class HiddenStates implements AutoCloseable {
   List<double[]> logProbabilities(String description) {
     Broadcast<Object> work = shared;
     spark.setLocalProperty("spark.job.description", description);
+    ExecutorBlocks.tellCluster(spark);
     return states.mapPartitions(part -> logProbabilities((ModelWork) work.value(), part)).collect();
   }
 

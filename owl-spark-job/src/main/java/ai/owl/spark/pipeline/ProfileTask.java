@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.io.Serializable;
 import java.util.Set;
 import java.util.SortedSet;
+import org.apache.spark.TaskContext;
 
 /**
  * The measuring of one block for the allocators.
@@ -28,6 +29,7 @@ record ProfileTask(
   /** Does the work on an executor. */
   static LayerProfile carryOut(ExecutorBlocks.Source source, ProfileTask task)
       throws IOException, InterruptedException {
+    ExecutorBlocks.useTaskCpus(TaskContext.get());
     ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), task.block(), reader)) {

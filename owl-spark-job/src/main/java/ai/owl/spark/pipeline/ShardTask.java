@@ -11,6 +11,7 @@ import ai.owl.pruning.BlockPruner.PrunedLinear;
 import java.io.IOException;
 import java.io.Serializable;
 import java.util.List;
+import org.apache.spark.TaskContext;
 
 /** Work on one block, or on what belongs to none: mostly the making of a shard of the output. */
 sealed interface ShardTask extends Serializable {
@@ -39,6 +40,7 @@ sealed interface ShardTask extends Serializable {
       return new Done(List.of(receipt), List.of());
     }
     PrunedBlock plan = task instanceof Prune prune ? prune.block() : ((Count) task).block();
+    ExecutorBlocks.useTaskCpus(TaskContext.get());
     ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), plan.layout(), reader)) {
