@@ -1,6 +1,6 @@
 """Compares owl-spark with the same procedure in PyTorch on the same cores: whole processes, in turn, and checks the results first.
 
-    submit/benchmark [--rounds 3] [--cases REGEX] [--quick] [--no-scaling] [--no-kernels] [--folder FOLDER]
+    submit/benchmark [--rounds 3] [--cases REGEX] [--quick] [--no-scaling] [--no-large] [--no-kernels] [--folder FOLDER]
     submit/benchmark --readme            puts the tables of the last run into README.md
 
 Makes a random LLaMA checkpoint in bfloat16 and random tokens, then runs PyTorch (.ci/pytorch_owl.py) and submit/owl one after
@@ -82,6 +82,7 @@ class Size:
 
 
 FULL = Size(hidden=2048, intermediate=5504, blocks=4, heads=16, sequences=8, length=1024)
+LARGE = Size(hidden=4096, intermediate=11008, blocks=2, heads=32, sequences=4, length=2048)  # LLaMA-7B, but for its depth
 QUICK = Size(hidden=256, intermediate=640, blocks=2, heads=4, sequences=4, length=128)
 
 
@@ -202,6 +203,24 @@ def scale(folder, cores, rounds, quick):
     return result
 
 
+def prepare(folder, size):
+    """Makes a model and tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    process([*PYTORCH, "make", folder / "model", "--hidden", size.hidden, "--intermediate", size.intermediate, "--blocks", size.blocks, "--heads", size.heads])
+    process([*PYTORCH, "tokens", folder / "tokens.safetensors", "--sequences", size.sequences, "--length", size.length])
+
+
+def large(folder, cores):
+    """How much memory large blocks take, with the settings that a user gets who gives none."""
+    folder = folder / "large"
+    prepare(folder, LARGE)
+    run = ours(CASES[0], folder, cores)
+    shutil.rmtree(folder)
+    print(f"{LARGE}: {run['memory'] / 1e9:.1f} GB, {run['process']:.1f} s", flush=True)
+    return run
+
+
 def kernels(folder, cores, quick):
     """What JMH measures in owl-kernels, as its JSON."""
     file = folder / "kernels.json"
@@ -264,8 +283,12 @@ def tables(results):
     if results.get("scaling"):
         lines += ["", f"Scaling, {CASES[0].name}:", "", "| | stages, s | process, s |", "|---|---|---|"]
         lines += [f"| {way} | {span(runs, 'stages')} | {span(runs, 'process')} |" for way, runs in results["scaling"].items()]
+    if "large" in results:
+        run = results["large"]
+        lines += ["", f"Memory at LLaMA-7B's sizes ({LARGE}), {CASES[0].name}: {run['memory'] / 1e9:.1f} GB at most, {run['process']:.0f} s."]
     if measured:
-        lines += ["", "Kernels at LLaMA-7B's sizes (2048 tokens, hidden 4096, intermediate 11008), by JMH:", "", "| | ms | |", "|---|---|---|"]
+        sizes = "sizes that say nothing" if results["quick"] else "LLaMA-7B's sizes (2048 tokens, hidden 4096, intermediate 11008)"
+        lines += ["", f"Kernels at {sizes}, by JMH:", "", "| | ms | |", "|---|---|---|"]
         lines += [f"| {name} | {m['milliseconds']:.2f} | {m['rate']} |" for name, m in measured.items()]
         lines += ["", "; ".join(results["kernels"]["shares"]) + "."]
     return "\n".join(lines) + "\n"
@@ -287,6 +310,7 @@ def main():
     parser.add_argument("--threads", type=int, help="cores for both sides (default: all)")
     parser.add_argument("--quick", action="store_true", help="a tiny model: that everything works, not how fast")
     parser.add_argument("--no-scaling", action="store_true", help="leave out one core against all, and executors")
+    parser.add_argument("--no-large", action="store_true", help="leave out the memory that blocks of LLaMA-7B's size take")
     parser.add_argument("--no-kernels", action="store_true", help="leave out the kernels' own benchmarks")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target" / "benchmark", help="for models and results")
     parser.add_argument("--readme", action="store_true", help="put the tables of the last run into README.md")
@@ -302,13 +326,16 @@ def main():
 
     cores = sorted(os.sched_getaffinity(0))[: arguments.threads]
     size, rounds = (QUICK, arguments.rounds or 1) if arguments.quick else (FULL, arguments.rounds or 3)
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / "model", ignore_errors=True)
-    process([*PYTORCH, "make", folder / "model", "--hidden", size.hidden, "--intermediate", size.intermediate, "--blocks", size.blocks, "--heads", size.heads])
-    process([*PYTORCH, "tokens", folder / "tokens.safetensors", "--sequences", size.sequences, "--length", size.length])
+    prepare(folder, size)
 
     words = ["submit/benchmark", *(a for a in sys.argv[1:] if a != str(arguments.folder) and a != "--folder")]
     results = {"command": " ".join(words), "machine": machine(cores), "size": str(size), "rounds": rounds, "quick": arguments.quick, "cases": {}}
+
+    def keep():
+        """After every part, so that an hour's work outlives a failure of the last one."""
+        (folder / "results.json").write_text(json.dumps(results, indent=1))
+        (folder / "results.md").write_text(tables(results))
+
     compute = has_compute()
     for case in CASES:
         if not arguments.cases.search(case.name):
@@ -317,12 +344,17 @@ def main():
             print(f"{case.name}: left out, this owl-spark has no --compute")
             continue
         results["cases"][case.name] = compare(case, folder, cores, rounds)
+        keep()
     if not arguments.no_scaling:
         results["scaling"] = scale(folder, cores, rounds, arguments.quick)
+        keep()
+    if not arguments.no_large and not arguments.quick:
+        results["large"] = large(folder, cores)
+        keep()
     if not arguments.no_kernels:
+        print("the kernels' own benchmarks" + ("" if arguments.quick else ": about ten minutes"), flush=True)
         results["kernels"] = kernels(folder, cores, arguments.quick)
-    (folder / "results.json").write_text(json.dumps(results, indent=1))
-    (folder / "results.md").write_text(tables(results))
+        keep()
     print("\n" + tables(results))
     for rest in ("pytorch", "ours"):
         shutil.rmtree(folder / rest, ignore_errors=True)
