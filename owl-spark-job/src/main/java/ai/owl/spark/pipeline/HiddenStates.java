@@ -16,6 +16,7 @@ import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.io.Serializable;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.Iterator;
 import java.util.List;
 import org.apache.spark.TaskContext;
@@ -161,16 +162,22 @@ final class HiddenStates implements AutoCloseable {
     broadcasts.add(layout);
     spark.setLocalProperty("spark.job.description", description);
     ExecutorBlocks.tellCluster(spark);
-    return states
-        .mapPartitionsToPair(
-            part ->
-                new GramParts(
-                    ((SolveTask) work.value()).source(), (BlockLayout) layout.value(), part))
-        .repartitionAndSortWithinPartitions(new SolveTask.ByLinear(task.linears().size()))
-        .mapPartitions(
-            (FlatMapFunction<Iterator<Tuple2<GramKey, float[]>>, SolveTask.Solved>)
-                parts -> SolveTask.carryOut((SolveTask) work.value(), parts))
-        .collect();
+    List<SolveTask.Solved> solved =
+        new ArrayList<>(
+            states
+                .mapPartitionsToPair(
+                    part ->
+                        new GramParts(
+                            ((SolveTask) work.value()).source(),
+                            (BlockLayout) layout.value(),
+                            part))
+                .repartitionAndSortWithinPartitions(new SolveTask.ByLinear(task.linears().size()))
+                .mapPartitions(
+                    (FlatMapFunction<Iterator<Tuple2<GramKey, float[]>>, SolveTask.Solved>)
+                        parts -> SolveTask.carryOut((SolveTask) work.value(), parts))
+                .collect());
+    solved.sort(Comparator.comparingInt(SolveTask.Solved::number));
+    return solved;
   }
 
   /**

@@ -48,11 +48,16 @@ record SolveTask(
   /**
    * A linear layer that is done.
    *
+   * @param number of the layer in the layout
    * @param weights where its weights stand now
    */
-  record Solved(TensorRef weights, PrunedLinear linear) implements Serializable {}
+  record Solved(int number, TensorRef weights, PrunedLinear linear) implements Serializable {}
 
-  /** Sends the parts of a linear layer's matrix to one task, which gets nothing else. */
+  /**
+   * Sends the parts of a linear layer's matrix to one task, which gets nothing else. The last
+   * layers come first: down_proj is the widest and takes longest, and nobody should wait for it
+   * alone.
+   */
   static final class ByLinear extends Partitioner {
     private static final long serialVersionUID = 1;
 
@@ -69,7 +74,7 @@ record SolveTask(
 
     @Override
     public int getPartition(Object key) {
-      return ((GramKey) key).linear();
+      return linears - 1 - ((GramKey) key).linear();
     }
   }
 
@@ -136,7 +141,7 @@ record SolveTask(
       PrunedLinear pruned =
           BlockPruner.prune(linear, weights, pruner, Optional.of(gram), patterns.get(number));
       TensorRef written = parts.get(number).writeWeights(source.storage(), linear, weights);
-      return new Solved(written, pruned);
+      return new Solved(number, written, pruned);
     }
   }
 }
