@@ -1,5 +1,7 @@
 package ai.owl.spark.cli;
 
+import ai.owl.kernel.Blas;
+import ai.owl.kernel.Compute;
 import ai.owl.spark.pipeline.OwlKryoRegistrator;
 import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
@@ -17,11 +19,29 @@ final class SparkContexts {
     OwlKryoRegistrator.configure(conf);
     conf.setIfMissing("spark.app.name", "owl " + name);
     if (!conf.contains("spark.master")) {
+      loadKernels();
       conf.set("spark.master", "local[*]");
       conf.setIfMissing("spark.ui.enabled", "false");
       conf.setIfMissing("spark.driver.host", "127.0.0.1");
       conf.setIfMissing("spark.driver.bindAddress", "127.0.0.1");
     }
     return SparkSession.builder().config(conf).getOrCreate();
+  }
+
+  /** The native libraries take as long to load as a session to start: both at once. */
+  private static void loadKernels() {
+    Thread loading =
+        new Thread(
+            () -> {
+              try {
+                Blas.threads();
+                Compute.FLOAT32.implementation();
+              } catch (LinkageError e) {
+                // Whoever computes first meets it himself, and reports it.
+              }
+            },
+            "owl-load-kernels");
+    loading.setDaemon(true);
+    loading.start();
   }
 }
