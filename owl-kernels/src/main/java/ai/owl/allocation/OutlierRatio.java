@@ -4,6 +4,7 @@ import ai.owl.calibration.BlockStatistics;
 import ai.owl.kernel.WeightedMagnitude;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.LinearLayer;
+import ai.owl.tensor.Matrix;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedMap;
@@ -31,8 +32,9 @@ public final class OutlierRatio {
     double[] sums = new double[linears.size()];
     double sum = 0;
     for (int i = 0; i < sums.length; i++) {
-      sums[i] =
-          WeightedMagnitude.sum(block.weight(linears.get(i)), norms(statistics, linears.get(i)));
+      try (Matrix weight = block.weight(linears.get(i))) {
+        sums[i] = WeightedMagnitude.sum(weight, norms(statistics, linears.get(i)));
+      }
       sum += sums[i];
     }
     long weights = block.layout().prunableWeights();
@@ -46,7 +48,9 @@ public final class OutlierRatio {
       limits(limits, 0, (float) (sum / weights), thresholds);
       limits(limits, count, (float) (sums[i] / linear.weight().elements()), thresholds);
       long[] counts = new long[2 * count];
-      WeightedMagnitude.countAbove(block.weight(linear), norms(statistics, linear), limits, counts);
+      try (Matrix weight = block.weight(linear)) {
+        WeightedMagnitude.countAbove(weight, norms(statistics, linear), limits, counts);
+      }
       for (int t = 0; t < count; t++) {
         inBlock[t] += counts[t];
       }

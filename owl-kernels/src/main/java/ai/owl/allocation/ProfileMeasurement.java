@@ -5,6 +5,7 @@ import ai.owl.kernel.ScoreHistogram;
 import ai.owl.kernel.WeightScores;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.LinearLayer;
+import ai.owl.tensor.Matrix;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -41,12 +42,14 @@ public final class ProfileMeasurement {
       LinearProfile linear = profile.linears().get(i);
       if (asked.contains(Evidence.SCORES)) {
         float[] norms = statistics.at(layer.role().input()).norms();
-        linear =
-            linear.withScores(ScoreHistogram.of(block.weight(layer), WeightScores.weighted(norms)));
+        try (Matrix weight = block.weight(layer)) {
+          linear = linear.withScores(ScoreHistogram.of(weight, WeightScores.weighted(norms)));
+        }
       }
       if (asked.contains(Evidence.MAGNITUDES)) {
-        linear =
-            linear.withMagnitudes(ScoreHistogram.of(block.weight(layer), WeightScores.magnitude()));
+        try (Matrix weight = block.weight(layer)) {
+          linear = linear.withMagnitudes(ScoreHistogram.of(weight, WeightScores.magnitude()));
+        }
       }
       linears.add(linear);
     }

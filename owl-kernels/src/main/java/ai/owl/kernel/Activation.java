@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 import ai.owl.tensor.Matrix;
 import java.util.List;
 
@@ -9,9 +11,7 @@ public enum Activation {
   SILU("silu", "swish") {
     @Override
     void apply(float[] x) {
-      for (int j = 0; j < x.length; j++) {
-        x[j] = x[j] / (1f + (float) Math.exp(-x[j]));
-      }
+      ROWS.silu(x, 0, x.length);
     }
   },
 
@@ -42,16 +42,9 @@ public enum Activation {
   GELU_TANH("gelu_pytorch_tanh", "gelu_new") {
     @Override
     void apply(float[] x) {
-      for (int j = 0; j < x.length; j++) {
-        double value = x[j];
-        double inner = SQRT_2_OVER_PI * (value + 0.044715 * value * value * value);
-        // (1 + tanh(t)) / 2 = 1 / (1 + e^-2t), which costs an exponential and cancels nothing.
-        x[j] = (float) (value / (1 + Math.exp(-2 * inner)));
-      }
+      ROWS.geluTanh(x, 0, x.length);
     }
   };
-
-  private static final double SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 
   private final List<String> names;
 
@@ -72,12 +65,16 @@ public enum Activation {
    * @param x (tokens, intermediate), replaced by the result
    */
   public void apply(Matrix x) {
-    float[] row = new float[x.cols()];
-    for (long r = 0; r < x.rows(); r++) {
-      x.row(r, row);
-      apply(row);
-      x.setRow(r, row);
-    }
+    RowChunks.forEach(
+        x,
+        (chunk, from, to) -> {
+          float[] row = new float[x.cols()];
+          for (long r = from; r < to; r++) {
+            x.row(r, row);
+            apply(row);
+            x.setRow(r, row);
+          }
+        });
   }
 
   /**
@@ -87,16 +84,18 @@ public enum Activation {
    * @param up (tokens, intermediate)
    */
   public void gate(Matrix gate, Matrix up) {
-    float[] g = new float[gate.cols()];
-    float[] u = new float[gate.cols()];
-    for (long r = 0; r < gate.rows(); r++) {
-      gate.row(r, g);
-      up.row(r, u);
-      apply(g);
-      for (int j = 0; j < g.length; j++) {
-        g[j] *= u[j];
-      }
-      gate.setRow(r, g);
-    }
+    RowChunks.forEach(
+        gate,
+        (chunk, from, to) -> {
+          float[] g = new float[gate.cols()];
+          float[] u = new float[gate.cols()];
+          for (long r = from; r < to; r++) {
+            gate.row(r, g);
+            up.row(r, u);
+            apply(g);
+            ROWS.multiply(g, u, 0, g.length);
+            gate.setRow(r, g);
+          }
+        });
   }
 }

@@ -1,6 +1,7 @@
 package ai.owl.kernel;
 
 import ai.owl.tensor.Matrix;
+import java.util.Arrays;
 
 /**
  * Softmax attention with grouped queries: {@code out_h = softmax(c(scale · q_h · k_gᵀ) + mask) ·
@@ -201,21 +202,11 @@ public record Attention(
    * Softmax of {@code row[from..to)}; the rest of {@code row[0..length)} is masked and becomes 0.
    */
   static void softmax(float[] row, int from, int to, int length) {
-    float max = Float.NEGATIVE_INFINITY;
-    for (int j = from; j < to; j++) {
-      max = Math.max(max, row[j]);
-    }
-    double sum = 0;
-    for (int j = from; j < to; j++) {
-      float e = (float) Math.exp(row[j] - max);
-      row[j] = e;
-      sum += e;
-    }
-    float scale = (float) (1 / sum);
-    for (int j = from; j < to; j++) {
-      row[j] *= scale;
-    }
-    java.util.Arrays.fill(row, 0, from, 0f);
-    java.util.Arrays.fill(row, to, length, 0f);
+    RowOperations.ROWS.exponentials(row, from, to, RowOperations.ROWS.max(row, from, to));
+    double[] sums = new double[RowOperations.SUMS];
+    RowOperations.ROWS.addValues(row, from, to, sums);
+    RowOperations.ROWS.multiply(row, from, to, (float) (1 / RowOperations.total(sums)));
+    Arrays.fill(row, 0, from, 0f);
+    Arrays.fill(row, to, length, 0f);
   }
 }

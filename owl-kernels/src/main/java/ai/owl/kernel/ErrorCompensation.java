@@ -151,6 +151,8 @@ public final class ErrorCompensation {
             }
           }
         });
-    return Float.intBitsToFloat(SmallestWeights.select(keys, rank));
+    RankSearch search = new RankSearch();
+    search.search(keys, keys.length, rank);
+    return Float.intBitsToFloat(search.key());
   }
 }

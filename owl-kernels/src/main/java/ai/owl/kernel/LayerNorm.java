@@ -1,6 +1,9 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 import ai.owl.tensor.Matrix;
+import java.util.Arrays;
 
 /**
  * Layer normalization (arXiv 1607.06450): {@code y = (x − mean(x)) / sqrt(var(x) + epsilon) · gain
@@ -17,24 +20,24 @@ public final class LayerNorm {
    */
   public static void apply(Matrix x, float[] gain, float[] bias, float epsilon, Matrix out) {
     int cols = x.cols();
-    float[] row = new float[cols];
-    for (long r = 0; r < x.rows(); r++) {
-      x.row(r, row);
-      double mean = 0;
-      for (float value : row) {
-        mean += value;
-      }
-      mean /= cols;
-      // From the differences, not from the squares: features far from zero would lose all digits.
-      double squares = 0;
-      for (float value : row) {
-        squares += (value - mean) * (value - mean);
-      }
-      double scale = 1 / Math.sqrt(squares / cols + epsilon);
-      for (int j = 0; j < cols; j++) {
-        row[j] = (float) ((row[j] - mean) * scale) * gain[j] + bias[j];
-      }
-      out.setRow(r, row);
-    }
+    RowChunks.forEach(
+        x,
+        (chunk, from, to) -> {
+          float[] row = new float[cols];
+          double[] sums = new double[RowOperations.SUMS];
+          for (long r = from; r < to; r++) {
+            x.row(r, row);
+            Arrays.fill(sums, 0);
+            ROWS.addValues(row, 0, cols, sums);
+            double mean = RowOperations.total(sums) / cols;
+            // From the differences, not from the squares: features far from zero would lose all
+            // digits.
+            Arrays.fill(sums, 0);
+            ROWS.addSquaredDistances(row, 0, cols, mean, sums);
+            double scale = 1 / Math.sqrt(RowOperations.total(sums) / cols + epsilon);
+            ROWS.standardize(row, mean, scale, gain, bias, 0, cols);
+            out.setRow(r, row);
+          }
+        });
   }
 }

@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 import ai.owl.tensor.Matrix;
 
 /**
@@ -21,17 +23,11 @@ public final class RelativeImportance {
       factors[j] = (float) Math.pow(norms[j], power);
     }
     return (row, weights, scores) -> {
-      double sum = 0;
-      for (float value : weights) {
-        sum += Math.abs(value);
-      }
-      float rowSum = (float) sum;
-      for (int j = 0; j < scores.length; j++) {
-        float magnitude = Math.abs(weights[j]);
-        // A zero is worth nothing, also where its whole row or column is zero.
-        scores[j] =
-            magnitude == 0f ? 0f : (magnitude / columns[j] + magnitude / rowSum) * factors[j];
-      }
+      ROWS.magnitudes(weights, scores, 0, scores.length);
+      double[] sums = new double[RowOperations.SUMS];
+      ROWS.addValues(scores, 0, scores.length, sums);
+      float sum = (float) RowOperations.total(sums);
+      ROWS.relative(scores, columns, sum, factors, scores, 0, scores.length);
     };
   }
 

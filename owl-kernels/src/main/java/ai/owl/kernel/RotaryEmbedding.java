@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 import ai.owl.tensor.Matrix;
 import java.io.Serializable;
 
@@ -126,20 +128,19 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
      * @param past position of the first row; {@code past + tokens} is at most {@link #positions}
      */
     public void rotate(Matrix x, int past) {
-      float[] row = new float[x.cols()];
-      for (int t = 0; t < x.rows(); t++) {
-        x.row(t, row);
-        int at = (past + t) * half;
-        for (int head = 0; head < row.length; head += 2 * half) {
-          for (int j = 0; j < half; j++) {
-            float a = row[head + j];
-            float b = row[head + half + j];
-            row[head + j] = a * cos[at + j] - b * sin[at + j];
-            row[head + half + j] = b * cos[at + j] + a * sin[at + j];
-          }
-        }
-        x.setRow(t, row);
-      }
+      RowChunks.forEach(
+          x,
+          (chunk, from, to) -> {
+            float[] row = new float[x.cols()];
+            for (long t = from; t < to; t++) {
+              x.row(t, row);
+              int at = (past + (int) t) * half;
+              for (int head = 0; head < row.length; head += 2 * half) {
+                ROWS.rotate(row, head, half, cos, sin, at, 0, half);
+              }
+              x.setRow(t, row);
+            }
+          });
     }
   }
 }

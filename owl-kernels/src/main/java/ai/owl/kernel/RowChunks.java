@@ -1,11 +1,12 @@
 package ai.owl.kernel;
 
 import ai.owl.tensor.Matrix;
-import java.util.stream.IntStream;
+import java.util.function.IntConsumer;
 
 /**
- * Spreads work on independent rows over the processor's cores. Chunks are fixed by the matrix and
- * not by the number of threads, so that sums taken chunk by chunk are the same everywhere.
+ * Spreads work on independent rows over as many threads as a product may use. Chunks are fixed by
+ * the matrix and not by the number of threads, so that sums taken chunk by chunk are the same
+ * everywhere.
  */
 final class RowChunks {
   private static final int ROWS = 64;
@@ -26,12 +27,18 @@ final class RowChunks {
 
   /** Does the work on every chunk, on several threads where that pays. */
   static void forEach(Matrix matrix, Work work) {
-    IntStream chunks = IntStream.range(0, count(matrix));
-    (matrix.size() < WORTHWHILE ? chunks : chunks.parallel())
-        .forEach(
-            chunk -> {
-              long from = (long) chunk * ROWS;
-              work.on(chunk, from, Math.min(matrix.rows(), from + ROWS));
-            });
+    int count = count(matrix);
+    IntConsumer chunk =
+        number -> {
+          long from = (long) number * ROWS;
+          work.on(number, from, Math.min(matrix.rows(), from + ROWS));
+        };
+    if (matrix.size() < WORTHWHILE) {
+      for (int number = 0; number < count; number++) {
+        chunk.accept(number);
+      }
+    } else {
+      Blas.forEachTile(count, chunk);
+    }
   }
 }

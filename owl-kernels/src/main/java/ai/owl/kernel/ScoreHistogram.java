@@ -49,21 +49,9 @@ public final class ScoreHistogram implements Serializable {
 
   /** Counts the scores of a matrix. */
   public static ScoreHistogram of(Matrix weight, WeightScores scores) {
-    // On one thread: the histogram is larger than what a thread of its own would save.
     long[] counts = new long[BUCKETS];
-    float[] row = new float[weight.cols()];
-    float[] scored = new float[weight.cols()];
-    int lost = 0;
-    for (long r = 0; r < weight.rows(); r++) {
-      weight.row(r, row);
-      scores.of(r, row, scored);
-      for (float score : scored) {
-        int bits = Float.floatToRawIntBits(score);
-        counts[bits >>> SHIFT]++;
-        lost |= bits;
-      }
-    }
-    return of(counts, (lost & (1 << SHIFT) - 1) == 0);
+    int bits = KeyHistogram.add(weight, scores, SHIFT, 0, Integer.MAX_VALUE, counts);
+    return of(counts, (bits & (1 << SHIFT) - 1) == 0);
   }
 
   /**

@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 /**
  * How much each weight of a matrix matters, row by row: what selection compares. Scores are never
  * negative. Rows may be asked for by several threads at once.
@@ -17,11 +19,7 @@ public interface WeightScores {
 
   /** {@code |W_ij|}. */
   static WeightScores magnitude() {
-    return (row, weights, scores) -> {
-      for (int j = 0; j < scores.length; j++) {
-        scores[j] = Math.abs(weights[j]);
-      }
-    };
+    return (row, weights, scores) -> ROWS.magnitudes(weights, scores, 0, scores.length);
   }
 
   /**
@@ -30,10 +28,6 @@ public interface WeightScores {
    * @param norms (in_features)
    */
   static WeightScores weighted(float[] norms) {
-    return (row, weights, scores) -> {
-      for (int j = 0; j < scores.length; j++) {
-        scores[j] = Math.abs(weights[j]) * norms[j];
-      }
-    };
+    return (row, weights, scores) -> ROWS.weighted(weights, norms, scores, 0, scores.length);
   }
 }

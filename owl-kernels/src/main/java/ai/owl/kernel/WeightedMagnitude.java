@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 import ai.owl.tensor.Matrix;
 
 /**
@@ -16,14 +18,12 @@ public final class WeightedMagnitude {
         weight,
         (chunk, from, to) -> {
           float[] row = new float[weight.cols()];
-          double sum = 0;
+          double[] running = new double[RowOperations.SUMS];
           for (long r = from; r < to; r++) {
             weight.row(r, row);
-            for (int j = 0; j < row.length; j++) {
-              sum += Math.abs(row[j]) * norms[j];
-            }
+            ROWS.addScores(row, norms, 0, row.length, running);
           }
-          sums[chunk] = sum;
+          sums[chunk] = RowOperations.total(running);
         });
     double total = 0;
     for (double sum : sums) {
@@ -37,6 +37,10 @@ public final class WeightedMagnitude {
    * thresholds in one scan.
    */
   public static void countAbove(Matrix weight, float[] norms, float[] thresholds, long[] counts) {
+    int[] limits = new int[thresholds.length];
+    for (int t = 0; t < limits.length; t++) {
+      limits[t] = key(thresholds[t]);
+    }
     RowChunks.forEach(
         weight,
         (chunk, from, to) -> {
@@ -44,12 +48,8 @@ public final class WeightedMagnitude {
           long[] above = new long[thresholds.length];
           for (long r = from; r < to; r++) {
             weight.row(r, row);
-            for (int j = 0; j < row.length; j++) {
-              row[j] = Math.abs(row[j]) * norms[j];
-            }
-            for (int t = 0; t < thresholds.length; t++) {
-              above[t] += countAbove(row, thresholds[t]);
-            }
+            ROWS.weighted(row, norms, row, 0, row.length);
+            ROWS.countAbove(row, limits, above, 0, row.length);
           }
           synchronized (counts) {
             for (int t = 0; t < above.length; t++) {
@@ -59,11 +59,11 @@ public final class WeightedMagnitude {
         });
   }
 
-  private static int countAbove(float[] row, float threshold) {
-    int above = 0;
-    for (int j = 0; j < row.length; j++) {
-      above += row[j] > threshold ? 1 : 0;
+  /** The largest key of a score that is not above a threshold: −1 if there is none. */
+  private static int key(float threshold) {
+    if (Float.isNaN(threshold)) {
+      return Integer.MAX_VALUE;
     }
-    return above;
+    return threshold < 0 ? -1 : Float.floatToRawIntBits(Math.abs(threshold));
   }
 }

@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 import ai.owl.tensor.Matrix;
 import java.util.concurrent.atomic.LongAdder;
 
@@ -17,9 +19,7 @@ public final class ZeroCount {
           long inChunk = 0;
           for (long r = from; r < to; r++) {
             matrix.row(r, row);
-            for (float value : row) {
-              inChunk += value == 0f ? 1 : 0;
-            }
+            inChunk += ROWS.zeros(row, 0, row.length);
           }
           zeros.add(inChunk);
         });

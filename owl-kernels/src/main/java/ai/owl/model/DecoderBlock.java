@@ -2,14 +2,16 @@ package ai.owl.model;
 
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.kernel.Attention;
-import ai.owl.kernel.Blas;
+import ai.owl.kernel.LinearWeights;
+import ai.owl.kernel.Operand;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.function.BiFunction;
 
 /**
- * One decoder block with its weights in memory, as float32. Where norms stand on the way in:
+ * One decoder block with its weights in memory. Where norms stand on the way in:
  *
  * <pre>
  * h ← h + o_proj(attention(rotate(norm(q_proj(n))), rotate(norm(k_proj(n))), v_proj(n)))  n = norm(h)
@@ -28,10 +30,10 @@ import java.util.Map;
 public final class DecoderBlock implements AutoCloseable {
   private final ModelConfig config;
   private final BlockLayout layout;
-  private final Map<LinearRole, Matrix> weights = new EnumMap<>(LinearRole.class);
+  private final Map<LinearRole, LinearWeights> weights = new EnumMap<>(LinearRole.class);
 
   /** By role the weights themselves, and in place of a fused one the rows of its parts. */
-  private final Map<LinearRole, Matrix> projections = new EnumMap<>(LinearRole.class);
+  private final Map<LinearRole, LinearWeights> projections = new EnumMap<>(LinearRole.class);
 
   private final Map<LinearRole, float[]> biases = new EnumMap<>(LinearRole.class);
   private final Map<NormRole, Norm> norms = new EnumMap<>(NormRole.class);
@@ -41,13 +43,39 @@ public final class DecoderBlock implements AutoCloseable {
     this.layout = layout;
   }
 
-  /** Reads a block from storage. */
+  /** Reads a block from storage to run sequences through it. */
   public static DecoderBlock load(ModelConfig config, BlockLayout layout, TensorReader reader)
+      throws IOException {
+    return load(
+        config,
+        layout,
+        reader,
+        (role, weights) ->
+            LinearWeights.of(
+                weights,
+                role.parts().stream().map(config::outFeatures).toList(),
+                config.compute()));
+  }
+
+  /**
+   * Reads a block from storage to look at its weights, or to change them, and no more: as float32
+   * matrices.
+   */
+  public static DecoderBlock loadWeights(
+      ModelConfig config, BlockLayout layout, TensorReader reader) throws IOException {
+    return load(config, layout, reader, (role, weights) -> LinearWeights.of(weights));
+  }
+
+  private static DecoderBlock load(
+      ModelConfig config,
+      BlockLayout layout,
+      TensorReader reader,
+      BiFunction<LinearRole, Matrix, LinearWeights> holding)
       throws IOException {
     DecoderBlock block = new DecoderBlock(config, layout);
     try {
       for (LinearLayer linear : layout.linears()) {
-        block.add(linear.role(), reader.readMatrix(linear.weight()));
+        block.add(linear.role(), holding.apply(linear.role(), reader.readMatrix(linear.weight())));
         if (!linear.bias().isEmpty()) {
           block.biases.put(linear.role(), reader.readVector(linear.bias().get(0)));
         }
@@ -62,12 +90,12 @@ public final class DecoderBlock implements AutoCloseable {
     }
   }
 
-  private void add(LinearRole role, Matrix weight) {
+  private void add(LinearRole role, LinearWeights weight) {
     weights.put(role, weight);
     long row = 0;
     for (LinearRole part : role.parts()) {
       int rows = config.outFeatures(part);
-      projections.put(part, part == role ? weight : weight.rows(row, rows));
+      projections.put(part, part == role ? weight : weight.part(row, rows));
       row += rows;
     }
   }
@@ -76,9 +104,22 @@ public final class DecoderBlock implements AutoCloseable {
     return layout;
   }
 
-  /** The weight of a linear layer, (out_features, in_features); still the block's. */
+  /**
+   * The weight of a linear layer, (out_features, in_features), in float32; the caller's to close.
+   * What is changed of it is the block's with {@link #replace}.
+   */
   public Matrix weight(LinearLayer linear) {
-    return weights.get(linear.role());
+    return weights.get(linear.role()).matrix();
+  }
+
+  /**
+   * Gives a linear layer other weights.
+   *
+   * @param changed what {@link #weight} gave, with other values that the layer's checkpoint can
+   *     store
+   */
+  public void replace(LinearLayer linear, Matrix changed) {
+    weights.get(linear.role()).replace(changed);
   }
 
   /**
@@ -187,9 +228,10 @@ public final class DecoderBlock implements AutoCloseable {
 
   /** Queries, keys and values before they are rotated. */
   private void project(Matrix normed, ForwardBuffers.Views at) {
-    linear(LinearRole.Q_PROJ, normed, 0f, at.q());
-    linear(LinearRole.K_PROJ, normed, 0f, at.k());
-    linear(LinearRole.V_PROJ, normed, 0f, at.v());
+    Operand x = at.operand().of(normed);
+    linear(LinearRole.Q_PROJ, x, false, at.q());
+    linear(LinearRole.K_PROJ, x, false, at.k());
+    linear(LinearRole.V_PROJ, x, false, at.v());
     normalize(NormRole.QUERY, at.q());
     normalize(NormRole.KEY, at.k());
   }
@@ -198,12 +240,13 @@ public final class DecoderBlock implements AutoCloseable {
   private void activate(Matrix hidden, ForwardBuffers.Views at, ActivationObserver observer) {
     Matrix normed = normalized(NormRole.MLP_INPUT, hidden, at);
     observer.observe(LinearInput.MLP, normed);
+    Operand x = at.operand().of(normed);
     if (config.isGated()) {
-      linear(LinearRole.GATE_PROJ, normed, 0f, at.activated());
-      linear(LinearRole.UP_PROJ, normed, 0f, at.up());
+      linear(LinearRole.GATE_PROJ, x, false, at.activated());
+      linear(LinearRole.UP_PROJ, x, false, at.up());
       config.activation().gate(at.activated(), at.up());
     } else {
-      linear(LinearRole.UP_PROJ, normed, 0f, at.activated());
+      linear(LinearRole.UP_PROJ, x, false, at.activated());
       config.activation().apply(at.activated());
     }
     observer.observe(LinearInput.MLP_OUTPUT, at.activated());
@@ -223,11 +266,12 @@ public final class DecoderBlock implements AutoCloseable {
   private void add(
       LinearRole role, Matrix x, NormRole output, Matrix hidden, ForwardBuffers.Views at) {
     Norm norm = norms.get(output);
+    Operand operand = at.operand().of(x);
     if (norm == null) {
-      linear(role, x, 1f, hidden);
+      linear(role, operand, true, hidden);
       return;
     }
-    linear(role, x, 0f, at.normed());
+    linear(role, operand, false, at.normed());
     norm.apply(at.normed(), at.normed());
     float[] row = new float[hidden.cols()];
     float[] sum = new float[hidden.cols()];
@@ -259,8 +303,8 @@ public final class DecoderBlock implements AutoCloseable {
     }
   }
 
-  private void linear(LinearRole role, Matrix x, float beta, Matrix out) {
-    Blas.linear(x, projections.get(role), beta, out);
+  private void linear(LinearRole role, Operand x, boolean accumulate, Matrix out) {
+    projections.get(role).multiply(x, accumulate, out);
     float[] bias = biases.get(role);
     if (bias != null) {
       float[] row = new float[bias.length];
@@ -277,7 +321,7 @@ public final class DecoderBlock implements AutoCloseable {
   @Override
   public void close() {
     projections.clear();
-    weights.values().forEach(Matrix::close);
+    weights.values().forEach(LinearWeights::close);
     weights.clear();
   }
 }

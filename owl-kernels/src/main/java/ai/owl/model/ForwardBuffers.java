@@ -1,6 +1,7 @@
 package ai.owl.model;
 
 import ai.owl.kernel.Attention;
+import ai.owl.kernel.Operand;
 import ai.owl.kernel.RotaryEmbedding;
 import ai.owl.tensor.Matrix;
 import java.util.ArrayList;
@@ -26,6 +27,7 @@ public final class ForwardBuffers implements AutoCloseable {
   private Matrix activated;
   private Matrix up;
   private Matrix scores;
+  private final Operand operand = new Operand();
 
   public ForwardBuffers(ModelConfig config) {
     this.config = config;
@@ -67,6 +69,7 @@ public final class ForwardBuffers implements AutoCloseable {
         activated.firstRows(tokens),
         up.firstRows(Math.min(up.rows(), tokens)),
         scores,
+        operand,
         rotations);
   }
 
@@ -85,6 +88,7 @@ public final class ForwardBuffers implements AutoCloseable {
    *
    * @param activated what enters down_proj; before that, gate_proj's output
    * @param up up_proj's output; no rows where nothing is gated
+   * @param operand what enters the linear layers at work
    * @param rotations of each position; empty where positions are told otherwise
    */
   record Views(
@@ -97,6 +101,7 @@ public final class ForwardBuffers implements AutoCloseable {
       Matrix activated,
       Matrix up,
       Matrix scores,
+      Operand operand,
       Optional<RotaryEmbedding.Table> rotations) {
     /** Turns queries or keys by their positions, if that is how positions are told. */
     void rotate(Matrix x) {
@@ -115,6 +120,7 @@ public final class ForwardBuffers implements AutoCloseable {
       matrix.close();
     }
     all.clear();
+    operand.close();
     capacity = 0;
   }
 }

@@ -2,6 +2,7 @@ package ai.owl.model;
 
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.kernel.Activation;
+import ai.owl.kernel.Compute;
 import ai.owl.kernel.RotaryEmbedding;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.Serializable;
@@ -37,6 +38,8 @@ import java.util.stream.IntStream;
  * @param tiedEmbeddings whether the token embedding is also the language-model head
  * @param patches how images are cut, in a model that reads images instead of token ids; else empty
  * @param labels names of what a classifier tells apart, in the order of its outputs; else empty
+ * @param compute what the products of its linear layers are computed in: the run's choice, which no
+ *     checkpoint says
  */
 public record ModelConfig(
     Architecture architecture,
@@ -64,7 +67,8 @@ public record ModelConfig(
     Set<LinearRole> biases,
     boolean tiedEmbeddings,
     List<PatchGrid> patches,
-    List<String> labels)
+    List<String> labels,
+    Compute compute)
     implements Serializable {
 
   /**
@@ -76,6 +80,38 @@ public record ModelConfig(
    */
   public static ModelConfig parse(JsonNode json, String source) {
     return new Parser(json, source).parse();
+  }
+
+  /** The same model, with the products of its linear layers computed in something else. */
+  public ModelConfig computedIn(Compute value) {
+    return new ModelConfig(
+        architecture,
+        hiddenSize,
+        embeddingSize,
+        intermediateSize,
+        blocks,
+        heads,
+        keyValueHeads,
+        headDim,
+        vocabSize,
+        maxPositions,
+        norm,
+        normEpsilon,
+        normGains,
+        normalizesInputs,
+        finalNorm,
+        activation,
+        positions,
+        embeddingScale,
+        attentionScale,
+        attentionCap,
+        logitCap,
+        slidingWindows,
+        biases,
+        tiedEmbeddings,
+        patches,
+        labels,
+        value);
   }
 
   /** How many positions a token of this block attends to; 0 for all. */
@@ -194,7 +230,8 @@ public record ModelConfig(
         biases,
         tiedEmbeddings,
         patches,
-        labels);
+        labels,
+        compute);
   }
 
   /** Whether {@link #narrowed} can divide by that. */
@@ -320,7 +357,8 @@ public record ModelConfig(
           biases(architecture),
           patches.isEmpty() && flag("tie_word_embeddings", architecture.tiesByDefault()),
           patches,
-          patches.isEmpty() ? List.of() : labels());
+          patches.isEmpty() ? List.of() : labels(),
+          Compute.FLOAT32);
     }
 
     private List<PatchGrid> patches(Architecture architecture) {

@@ -3,6 +3,7 @@ package ai.owl.model;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.TensorRef;
+import ai.owl.kernel.Compute;
 import ai.owl.tensor.DType;
 import java.io.Serializable;
 import java.util.ArrayList;
@@ -77,6 +78,11 @@ public record ModelLayout(
   /** A tensor outside the blocks, if this model has it. */
   public Optional<TensorRef> part(ModelPart part) {
     return Optional.ofNullable(parts.get(part));
+  }
+
+  /** The same, with the products of its linear layers computed in something else. */
+  public ModelLayout computedIn(Compute compute) {
+    return new ModelLayout(config.computedIn(compute), parts, finalNorm, blocks, outside);
   }
 
   /** The same without its blocks: all that it takes to embed and to score. */

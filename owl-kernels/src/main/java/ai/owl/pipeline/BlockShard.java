@@ -7,6 +7,7 @@ import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.LinearLayer;
+import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -34,11 +35,23 @@ public final class BlockShard {
       for (TensorRef tensor : block.layout().tensors()) {
         LinearLayer linear = linears.get(tensor.name());
         entries.add(
-            linear == null
-                ? SafetensorsWriter.Entry.copy(tensor, reader)
-                : SafetensorsWriter.Entry.of(tensor.name(), tensor.type(), block.weight(linear)));
+            linear == null ? SafetensorsWriter.Entry.copy(tensor, reader) : entry(block, linear));
       }
       return shard.write(storage, entries);
     }
+  }
+
+  /** Its weight is made when its turn comes, and gone before the next one's. */
+  private static SafetensorsWriter.Entry entry(DecoderBlock block, LinearLayer linear) {
+    TensorRef tensor = linear.weight();
+    return new SafetensorsWriter.Entry(
+        tensor.name(),
+        tensor.type(),
+        tensor.shape(),
+        out -> {
+          try (Matrix weight = block.weight(linear)) {
+            SafetensorsWriter.Entry.of(tensor.name(), tensor.type(), weight).source().writeTo(out);
+          }
+        });
   }
 }

@@ -17,6 +17,7 @@ import ai.owl.evaluation.AccuracyEvaluator;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.evaluation.PerplexityEvaluator;
 import ai.owl.evaluation.Quality;
+import ai.owl.kernel.Compute;
 import ai.owl.model.ActivationObserver;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
@@ -40,20 +41,28 @@ public final class LocalPipeline {
   private final Storage storage;
   private final Progress progress;
   private final Optional<TaskSuite> tasks;
+  private final Compute compute;
 
   public LocalPipeline(Storage storage, Progress progress) {
-    this(storage, progress, Optional.empty());
+    this(storage, progress, Optional.empty(), Compute.FLOAT32);
   }
 
-  private LocalPipeline(Storage storage, Progress progress, Optional<TaskSuite> tasks) {
+  private LocalPipeline(
+      Storage storage, Progress progress, Optional<TaskSuite> tasks, Compute compute) {
     this.storage = storage;
     this.progress = progress;
     this.tasks = tasks;
+    this.compute = compute;
+  }
+
+  /** This pipeline with products in something else where no {@link PruneOptions} say it. */
+  public LocalPipeline withCompute(Compute value) {
+    return new LocalPipeline(storage, progress, tasks, value);
   }
 
   /** This pipeline with tasks that models are tried at before and after they are pruned. */
   public LocalPipeline withTasks(TaskSuite suite) {
-    return new LocalPipeline(storage, progress, Optional.of(suite));
+    return new LocalPipeline(storage, progress, Optional.of(suite), compute);
   }
 
   /**
@@ -68,6 +77,9 @@ public final class LocalPipeline {
       Optional<? extends Samples> calibration,
       Optional<? extends Samples> evaluation)
       throws IOException {
+    if (options.compute() != compute) {
+      return withCompute(options.compute()).prune(options, calibration, evaluation);
+    }
     PruneRun run =
         PruneRun.plan(storage, options, calibration, Optional.empty(), evaluation, tasks, progress);
     StageClock clock = run.clock();
@@ -95,7 +107,7 @@ public final class LocalPipeline {
         sequentialPass(run, reader, dense, allocation, output, receipts, linears);
       } else {
         for (BlockLayout layout : model.blocks()) {
-          try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
+          try (DecoderBlock block = DecoderBlock.loadWeights(model.config(), layout, reader)) {
             BlockStatistics statistics =
                 options.pruner().needsStatistics()
                     ? dense.get(layout.index())
@@ -312,7 +324,7 @@ public final class LocalPipeline {
 
   private List<double[]> logProbabilities(String location, TaskSuite suite, StageClock clock)
       throws IOException {
-    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location)).computedIn(compute);
     clock.begin(PruneRun.TASKS, model.blocks().size());
     try (TensorReader reader = new TensorReader(storage)) {
       return TaskEvaluator.logProbabilities(
@@ -321,7 +333,7 @@ public final class LocalPipeline {
   }
 
   private Quality evaluate(String location, Samples samples, StageClock clock) throws IOException {
-    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location)).computedIn(compute);
     PruneRun.requireUsable(samples, model, "evaluation");
     clock.begin(PruneRun.EVALUATE, model.blocks().size());
     try (TensorReader reader = new TensorReader(storage)) {

@@ -3,6 +3,7 @@ package ai.owl.pipeline;
 import ai.owl.allocation.Owl;
 import ai.owl.allocation.Rounding;
 import ai.owl.allocation.SparsityAllocator;
+import ai.owl.kernel.Compute;
 import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparseGpt;
@@ -26,6 +27,7 @@ import java.io.Serializable;
  * @param rounding how the allocation fits a pattern that keeps N of M
  * @param propagation which activations the pruner sees
  * @param overwrite whether an output that is already there may be replaced
+ * @param compute what the products of linear layers are computed in
  */
 public record PruneOptions(
     String model,
@@ -35,7 +37,8 @@ public record PruneOptions(
     SparsityAllocator allocator,
     Rounding rounding,
     Propagation propagation,
-    boolean overwrite)
+    boolean overwrite,
+    Compute compute)
     implements Serializable {
   public PruneOptions {
     if (model.isBlank()) {
@@ -73,6 +76,28 @@ public record PruneOptions(
                 + nm.of());
       }
     }
+  }
+
+  /** Options whose products are float32. */
+  public PruneOptions(
+      String model,
+      String output,
+      SparsityPattern pattern,
+      Pruner pruner,
+      SparsityAllocator allocator,
+      Rounding rounding,
+      Propagation propagation,
+      boolean overwrite) {
+    this(
+        model,
+        output,
+        pattern,
+        pruner,
+        allocator,
+        rounding,
+        propagation,
+        overwrite,
+        Compute.FLOAT32);
   }
 
   /** Options without a pattern. */
@@ -118,41 +143,47 @@ public record PruneOptions(
 
   public PruneOptions withPattern(SparsityPattern value) {
     return new PruneOptions(
-        model, output, value, pruner, allocator, rounding, propagation, overwrite);
+        model, output, value, pruner, allocator, rounding, propagation, overwrite, compute);
   }
 
   public PruneOptions withPruner(Pruner value) {
     return new PruneOptions(
-        model, output, pattern, value, allocator, rounding, propagation, overwrite);
+        model, output, pattern, value, allocator, rounding, propagation, overwrite, compute);
   }
 
   public PruneOptions withAllocator(SparsityAllocator value) {
     return new PruneOptions(
-        model, output, pattern, pruner, value, rounding, propagation, overwrite);
+        model, output, pattern, pruner, value, rounding, propagation, overwrite, compute);
   }
 
   public PruneOptions withRounding(Rounding value) {
     return new PruneOptions(
-        model, output, pattern, pruner, allocator, value, propagation, overwrite);
+        model, output, pattern, pruner, allocator, value, propagation, overwrite, compute);
   }
 
   public PruneOptions withPropagation(Propagation value) {
-    return new PruneOptions(model, output, pattern, pruner, allocator, rounding, value, overwrite);
+    return new PruneOptions(
+        model, output, pattern, pruner, allocator, rounding, value, overwrite, compute);
   }
 
   public PruneOptions withModel(String value) {
     return new PruneOptions(
-        value, output, pattern, pruner, allocator, rounding, propagation, overwrite);
+        value, output, pattern, pruner, allocator, rounding, propagation, overwrite, compute);
   }
 
   public PruneOptions withOutput(String value) {
     return new PruneOptions(
-        model, value, pattern, pruner, allocator, rounding, propagation, overwrite);
+        model, value, pattern, pruner, allocator, rounding, propagation, overwrite, compute);
   }
 
   public PruneOptions withOverwrite(boolean value) {
     return new PruneOptions(
-        model, output, pattern, pruner, allocator, rounding, propagation, value);
+        model, output, pattern, pruner, allocator, rounding, propagation, value, compute);
+  }
+
+  public PruneOptions withCompute(Compute value) {
+    return new PruneOptions(
+        model, output, pattern, pruner, allocator, rounding, propagation, overwrite, value);
   }
 
   /** Whether anything of the run needs calibration tokens. */
@@ -192,6 +223,7 @@ public record PruneOptions(
       json.put("rounding", rounding.toString());
     }
     json.put("propagation", pruner.needsStatistics() ? propagation.label() : null);
+    json.put("compute", compute.toString());
     return json;
   }
 

@@ -74,7 +74,7 @@ public final class PruneRun {
     this.storage = storage;
     this.options = options;
     this.checkpoint = checkpoint;
-    this.model = ModelLayout.of(checkpoint);
+    this.model = ModelLayout.of(checkpoint).computedIn(options.compute());
     this.inputDigest = checkpoint.digest();
     this.calibration = calibration;
     this.measured =
@@ -402,7 +402,8 @@ public final class PruneRun {
             options.allocator().toString(),
             options.pattern() instanceof SparsityPattern.NofM ? options.rounding().toString() : "",
             options.pruner().needsStatistics() ? options.propagation().label() : "",
-            options.needsCalibration() ? measured.orElseThrow().digest() : "");
+            options.needsCalibration() ? measured.orElseThrow().digest() : "",
+            options.needsCalibration() ? options.compute().toString() : "");
     try {
       byte[] digest =
           MessageDigest.getInstance("SHA-256").digest(identity.getBytes(StandardCharsets.UTF_8));

@@ -2,6 +2,7 @@ package ai.owl.pipeline;
 
 import ai.owl.allocation.Rounding;
 import ai.owl.allocation.SparsityAllocator;
+import ai.owl.kernel.Compute;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparsityPattern;
 import java.io.Serializable;
@@ -16,6 +17,7 @@ import java.util.Set;
  *
  * @param model location of the checkpoint
  * @param output folder for the rows and the reports
+ * @param compute what the products of linear layers are computed in
  */
 public record SweepOptions(
     String model,
@@ -24,7 +26,8 @@ public record SweepOptions(
     List<Pruner> pruners,
     List<SparsityAllocator> allocators,
     Rounding rounding,
-    List<Propagation> propagations)
+    List<Propagation> propagations,
+    Compute compute)
     implements Serializable {
   public SweepOptions {
     patterns = List.copyOf(patterns);
@@ -36,6 +39,23 @@ public record SweepOptions(
           "Cannot sweep an empty grid: give at least one --sparsity, --metric, --allocation and"
               + " --propagation, and for owl one --outlier-threshold and one --lambda");
     }
+  }
+
+  /** A grid whose products are float32. */
+  public SweepOptions(
+      String model,
+      String output,
+      List<SparsityPattern> patterns,
+      List<Pruner> pruners,
+      List<SparsityAllocator> allocators,
+      Rounding rounding,
+      List<Propagation> propagations) {
+    this(model, output, patterns, pruners, allocators, rounding, propagations, Compute.FLOAT32);
+  }
+
+  public SweepOptions withCompute(Compute value) {
+    return new SweepOptions(
+        model, output, patterns, pruners, allocators, rounding, propagations, value);
   }
 
   /** The ways, in the order of the lists, the sparsity changing slowest. */
@@ -55,7 +75,8 @@ public record SweepOptions(
                     allocator.suitedTo(pruner),
                     rounding,
                     matters,
-                    false));
+                    false,
+                    compute));
           }
         }
       }

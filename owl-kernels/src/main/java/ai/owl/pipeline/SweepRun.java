@@ -90,7 +90,7 @@ public final class SweepRun {
       Progress progress)
       throws IOException {
     Checkpoint checkpoint = Checkpoint.open(storage, options.model());
-    ModelLayout model = ModelLayout.of(checkpoint);
+    ModelLayout model = ModelLayout.of(checkpoint).computedIn(options.compute());
     PruneRun.requireUsable(calibration, model, "calibration");
     PruneRun.requireUsable(windows, model, "evaluation");
     String inputDigest = checkpoint.digest();

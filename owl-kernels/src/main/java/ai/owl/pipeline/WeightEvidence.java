@@ -39,7 +39,7 @@ final class WeightEvidence {
     for (BlockLayout layout : run.model().blocks()) {
       LayerProfile profile = profiles.get(layout.index());
       if (magnitudes) {
-        try (DecoderBlock block = DecoderBlock.load(run.model().config(), layout, reader)) {
+        try (DecoderBlock block = DecoderBlock.loadWeights(run.model().config(), layout, reader)) {
           profile = ProfileMeasurement.of(block, new BlockStatistics(), run.thresholds(), asked);
         }
       }

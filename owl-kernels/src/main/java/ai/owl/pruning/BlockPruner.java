@@ -54,7 +54,10 @@ public final class BlockPruner {
           pruner.needsStatistics()
               ? Optional.of(evidence.at(linear.role().input()))
               : Optional.empty();
-      pruned.add(prune(linear, block.weight(linear), pruner, statistics, patterns.get(i)));
+      try (Matrix weight = block.weight(linear)) {
+        pruned.add(prune(linear, weight, pruner, statistics, patterns.get(i)));
+        block.replace(linear, weight);
+      }
     }
     return pruned;
   }

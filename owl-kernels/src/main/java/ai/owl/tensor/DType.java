@@ -2,6 +2,7 @@ package ai.owl.tensor;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import java.util.Optional;
 
 /**
@@ -59,21 +60,10 @@ public enum DType {
    * float32.
    */
   public void widen(byte[] source, int offset, float[] target, int count) {
-    ByteBuffer bytes =
-        ByteBuffer.wrap(source, offset, count * this.bytes).order(ByteOrder.LITTLE_ENDIAN);
     switch (this) {
-      case F32 -> bytes.asFloatBuffer().get(target, 0, count);
-      case BF16 -> {
-        for (int i = 0, at = offset; i < count; i++, at += 2) {
-          int bits = (source[at] & 0xff) | (source[at + 1] << 8);
-          target[i] = Float.intBitsToFloat(bits << 16);
-        }
-      }
-      case F16 -> {
-        for (int i = 0, at = offset; i < count; i++, at += 2) {
-          target[i] = halfToFloat((source[at] & 0xff) | (source[at + 1] << 8));
-        }
-      }
+      case F32 -> floats(source, offset, count).get(target, 0, count);
+      case BF16 -> HalfFloats.CHOSEN.widenBfloat16(source, offset, target, 0, count);
+      case F16 -> HalfFloats.CHOSEN.widenFloat16(source, offset, target, 0, count);
       default -> throw new IllegalStateException(this + " weights cannot be computed with");
     }
   }
@@ -84,64 +74,17 @@ public enum DType {
    * gave returns the same bits.
    */
   public void narrow(float[] source, int count, byte[] target, int offset) {
-    ByteBuffer bytes =
-        ByteBuffer.wrap(target, offset, count * this.bytes).order(ByteOrder.LITTLE_ENDIAN);
     switch (this) {
-      case F32 -> bytes.asFloatBuffer().put(source, 0, count);
-      case BF16 -> {
-        for (int i = 0, at = offset; i < count; i++, at += 2) {
-          int bits = floatToBfloat16(source[i]);
-          target[at] = (byte) bits;
-          target[at + 1] = (byte) (bits >>> 8);
-        }
-      }
-      case F16 -> {
-        for (int i = 0, at = offset; i < count; i++, at += 2) {
-          int bits = floatToHalf(source[i]);
-          target[at] = (byte) bits;
-          target[at + 1] = (byte) (bits >>> 8);
-        }
-      }
+      case F32 -> floats(target, offset, count).put(source, 0, count);
+      case BF16 -> HalfFloats.CHOSEN.narrowBfloat16(source, 0, count, target, offset);
+      case F16 -> HalfFloats.CHOSEN.narrowFloat16(source, 0, count, target, offset);
       default -> throw new IllegalStateException(this + " weights cannot be computed with");
     }
   }
 
-  /** sign(1) exponent(5, bias 15) mantissa(10) to sign(1) exponent(8, bias 127) mantissa(23). */
-  private static float halfToFloat(int half) {
-    int sign = (half & 0x8000) << 16;
-    int magnitude = half & 0x7fff;
-    if (magnitude >= 0x7c00) { // infinity, NaN
-      return Float.intBitsToFloat(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
-    }
-    // The shifted bits are the value times 2^-112; the product with 2^112 is exact and makes
-    // subnormals normal.
-    float value = Float.intBitsToFloat(magnitude << 13) * 0x1p112f;
-    return Float.intBitsToFloat(Float.floatToRawIntBits(value) | sign);
-  }
-
-  private static int floatToHalf(float value) {
-    int bits = Float.floatToRawIntBits(value);
-    int sign = bits >>> 16 & 0x8000;
-    float magnitude = Math.abs(value);
-    if (Float.isNaN(value)) {
-      return sign | 0x7e00;
-    }
-    if (magnitude >= 65520f) { // rounds to 2^16, which float16 does not have
-      return sign | 0x7c00;
-    }
-    if (magnitude < 0x1p-14f) { // subnormal: the unit is 2^-24
-      return sign | (int) Math.rint(magnitude * 0x1p24);
-    }
-    int magnitudeBits = bits & 0x7fffffff;
-    int odd = magnitudeBits >>> 13 & 1;
-    return sign | (magnitudeBits + 0xfff + odd >>> 13) - (112 << 10);
-  }
-
-  private static int floatToBfloat16(float value) {
-    int bits = Float.floatToRawIntBits(value);
-    if (Float.isNaN(value)) {
-      return bits >>> 16 | 0x40;
-    }
-    return bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
+  private static FloatBuffer floats(byte[] bytes, int offset, int count) {
+    return ByteBuffer.wrap(bytes, offset, count * Float.BYTES)
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .asFloatBuffer();
   }
 }

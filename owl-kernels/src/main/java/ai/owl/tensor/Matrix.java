@@ -1,6 +1,7 @@
 package ai.owl.tensor;
 
 import java.nio.FloatBuffer;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -30,9 +31,13 @@ public final class Matrix implements AutoCloseable {
   /** In floats: the 2^30 bytes one buffer holds with ease. */
   private static final int MAX_SEGMENT = 1 << 28;
 
+  /** In bytes, a cache line: vectors and tiles that lie across two of them cost two loads. */
+  private static final int ALIGNMENT = 64;
+
   private final long rows;
   private final int cols;
   private final FloatPointer pointer;
+  private final BytePointer memory; // what was allocated; of a view, by its parent
   private final boolean owner;
   private final int segmentRows;
   private final FloatBuffer[] segments;
@@ -43,13 +48,18 @@ public final class Matrix implements AutoCloseable {
    * @throws OutOfMemoryError if the memory cannot be had
    */
   public Matrix(long rows, int cols) {
-    this(rows, cols, allocate(rows, cols), true);
+    this(rows, cols, allocate(rows, cols));
   }
 
-  private Matrix(long rows, int cols, FloatPointer pointer, boolean owner) {
+  private Matrix(long rows, int cols, BytePointer memory) {
+    this(rows, cols, aligned(memory), memory, true);
+  }
+
+  private Matrix(long rows, int cols, FloatPointer pointer, BytePointer memory, boolean owner) {
     this.rows = rows;
     this.cols = cols;
     this.pointer = pointer;
+    this.memory = memory;
     this.owner = owner;
     this.segmentRows = Math.max(1, MAX_SEGMENT / cols);
     int count = (int) ((rows + segmentRows - 1) / segmentRows);
@@ -62,17 +72,24 @@ public final class Matrix implements AutoCloseable {
     }
   }
 
-  private static FloatPointer allocate(long rows, int cols) {
+  private static BytePointer allocate(long rows, int cols) {
     if (rows < 0 || cols < 1) {
       throw new IllegalArgumentException("Cannot make a matrix of " + rows + " x " + cols);
     }
-    return new FloatPointer(Math.max(1, Math.multiplyExact(rows, (long) cols)));
+    long floats = Math.multiplyExact(rows, (long) cols);
+    return new BytePointer(Math.addExact(Math.multiplyExact(floats, Float.BYTES), ALIGNMENT));
+  }
+
+  private static FloatPointer aligned(BytePointer memory) {
+    long beyond = memory.address() % ALIGNMENT;
+    return new FloatPointer(memory.getPointer(beyond == 0 ? 0 : ALIGNMENT - beyond));
   }
 
   private Matrix(Matrix parent, long rows) {
     this.rows = rows;
     this.cols = parent.cols;
     this.pointer = parent.pointer;
+    this.memory = parent.memory;
     this.owner = false;
     this.segmentRows = parent.segmentRows;
     this.segments = parent.segments;
@@ -96,7 +113,7 @@ public final class Matrix implements AutoCloseable {
       throw new IllegalArgumentException(
           "Cannot take " + count + " rows from row " + first + " on of a matrix of " + shape());
     }
-    return new Matrix(count, cols, pointer.getPointer(first * cols), false);
+    return new Matrix(count, cols, pointer.getPointer(first * cols), memory, false);
   }
 
   /** A matrix with these rows. */
@@ -184,7 +201,7 @@ public final class Matrix implements AutoCloseable {
   @Override
   public void close() {
     if (owner) {
-      pointer.close();
+      memory.close();
     }
   }
 

@@ -212,14 +212,19 @@ class SmallestWeightsTest {
       {0, Integer.MAX_VALUE},
       {3}
     };
+    RankSearch search = new RankSearch(); // one for all: where the last search ended may not matter
     for (int[] keys : sets) {
       int[] sorted = keys.clone();
       Arrays.sort(sorted);
       for (int rank = 0; rank < keys.length; rank++) {
         int[] before = keys.clone();
-        int found =
-            SmallestWeights.select(keys, keys.length, rank, new int[keys.length], new int[1 << 11]);
-        assertThat(found).isEqualTo(sorted[rank]);
+        search.search(keys, keys.length, rank);
+        int found = sorted[rank];
+        assertThat(search.key()).isEqualTo(found);
+        assertThat(search.below())
+            .isEqualTo((int) Arrays.stream(keys).filter(key -> key < found).count());
+        assertThat(search.equal())
+            .isEqualTo((int) Arrays.stream(keys).filter(key -> key == found).count());
         assertThat(keys).isEqualTo(before);
       }
     }

@@ -55,6 +55,8 @@ final class CalibrateCommand implements Callable<Integer> {
 
   @Mixin private CalibrationFlags sampled;
 
+  @Mixin private ComputeFlags computeFlags;
+
   @Override
   public Integer call() throws Exception {
     try (ConsoleProgress progress = ConsoleProgress.standard();
@@ -63,6 +65,7 @@ final class CalibrateCommand implements Callable<Integer> {
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
       progress.say(InspectCommand.summary(model, layout));
+      computeFlags.announce(progress);
       StatisticsStore.open(storage, statistics); // refuses a wrong folder before text is read
       Samples samples =
           sampled.read(
@@ -70,6 +73,7 @@ final class CalibrateCommand implements Callable<Integer> {
       progress.say("calibration: " + TokenInput.summary(samples));
       StatisticsStore store =
           new SparkPipeline(spark, storage, progress)
+              .withCompute(computeFlags.compute())
               .withStatistics(statistics, false)
               .calibrate(model, samples, spectra);
       System.out.printf(

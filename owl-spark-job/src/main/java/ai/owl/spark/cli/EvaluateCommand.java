@@ -80,6 +80,8 @@ final class EvaluateCommand implements Callable<Integer> {
 
   @Mixin private TaskFlags taskFlags;
 
+  @Mixin private ComputeFlags computeFlags;
+
   @Option(
       names = "--log-samples",
       paramLabel = "FILE",
@@ -121,9 +123,12 @@ final class EvaluateCommand implements Callable<Integer> {
       JsonFile.requireWritable(storage, json);
       JsonFile.requireWritable(storage, samplesFile);
       progress.say(InspectCommand.summary(model, layout));
-      SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
+      computeFlags.announce(progress);
+      SparkPipeline pipeline =
+          new SparkPipeline(spark, storage, progress).withCompute(computeFlags.compute());
       ObjectNode result = JsonNodeFactory.instance.objectNode();
       result.put("model", model);
+      result.put("compute", computeFlags.compute().toString());
       Map<String, Object> inputs = new LinkedHashMap<>();
       Optional<TaskSuite> suite = Optional.empty();
       double seconds = 0; // for the tasks

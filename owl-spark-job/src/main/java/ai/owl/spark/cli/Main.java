@@ -4,6 +4,7 @@ import ai.owl.allocation.AlphaFit;
 import ai.owl.allocation.Rounding;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.kernel.Compute;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pruning.ComparisonGroup;
 import ai.owl.zeroshot.Scoring;
@@ -82,6 +83,7 @@ public final class Main {
     register(commandLine, AlphaFit.class);
     commandLine.registerConverter(AllocationChoice.class, new AllocationChoice.Converter());
     register(commandLine, Propagation.class);
+    register(commandLine, Compute.class);
     register(commandLine, WindowSampling.class);
     register(commandLine, Scoring.class);
     register(commandLine, Double.class, Double::valueOf, "a number");

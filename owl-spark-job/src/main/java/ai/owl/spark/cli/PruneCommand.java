@@ -127,6 +127,8 @@ final class PruneCommand implements Callable<Integer> {
 
   @Mixin private TaskFlags taskFlags;
 
+  @Mixin private ComputeFlags computeFlags;
+
   @Option(
       names = "--statistics",
       paramLabel = "URI",
@@ -167,7 +169,8 @@ final class PruneCommand implements Callable<Integer> {
                 : allocationFlags.allocator(flags.pruner(metric)),
             flags.rounding(),
             propagation,
-            overwrite);
+            overwrite,
+            computeFlags.compute());
     if (keepGrams
         && (statistics.isEmpty() || !asked.prunesOnTheWay() || propagation != Propagation.DENSE)) {
       throw new IllegalArgumentException(
@@ -188,6 +191,9 @@ final class PruneCommand implements Callable<Integer> {
       OutputCheckpoint.requireFree(storage, options);
       JsonFile.requireWritable(storage, json);
       progress.say(InspectCommand.summary(model, layout));
+      if (options.needsCalibration() || !evaluate.isEmpty() || triesTasks) {
+        computeFlags.announce(progress);
+      }
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       Optional<Samples> sequencesToObserve = Optional.empty();
       Map<String, Object> inputs = new LinkedHashMap<>();

@@ -184,6 +184,8 @@ final class SweepCommand implements Callable<Integer> {
 
   @Mixin private TaskFlags taskFlags;
 
+  @Mixin private ComputeFlags computeFlags;
+
   @Option(
       names = "--statistics",
       paramLabel = "URI",
@@ -235,6 +237,7 @@ final class SweepCommand implements Callable<Integer> {
                 + " reads images, and sweeps compare perplexities; use owl prune for each way");
       }
       progress.say(InspectCommand.summary(model, layout));
+      computeFlags.announce(progress);
       requireUsable(storage);
       TokenInput input = new TokenInput(spark.hadoopConfiguration(), storage);
       TokenSequences observed =
@@ -301,7 +304,8 @@ final class SweepCommand implements Callable<Integer> {
 
   private SweepOptions options(List<SparsityAllocator> allocators) {
     return new SweepOptions(
-        model, output, patterns(), pruners(), allocators, flags.rounding(), propagations);
+            model, output, patterns(), pruners(), allocators, flags.rounding(), propagations)
+        .withCompute(computeFlags.compute());
   }
 
   private AllocationChoice.Parameters values() {

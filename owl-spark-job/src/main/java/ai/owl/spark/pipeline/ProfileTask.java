@@ -30,7 +30,7 @@ record ProfileTask(
       throws IOException, InterruptedException {
     ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
     try (TensorReader reader = new TensorReader(source.storage());
-        DecoderBlock block = DecoderBlock.load(source.config(), task.block(), reader)) {
+        DecoderBlock block = DecoderBlock.loadWeights(source.config(), task.block(), reader)) {
       return ProfileMeasurement.of(block, task.statistics(), task.thresholds(), task.asked());
     } finally {
       ExecutorBlocks.FLAT_JOB_BLOCKS.release();

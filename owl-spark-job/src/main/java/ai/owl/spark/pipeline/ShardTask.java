@@ -41,7 +41,7 @@ sealed interface ShardTask extends Serializable {
     PrunedBlock plan = task instanceof Prune prune ? prune.block() : ((Count) task).block();
     ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
     try (TensorReader reader = new TensorReader(source.storage());
-        DecoderBlock block = DecoderBlock.load(source.config(), plan.layout(), reader)) {
+        DecoderBlock block = DecoderBlock.loadWeights(source.config(), plan.layout(), reader)) {
       List<PrunedLinear> linears =
           BlockPruner.prune(block, plan.pruner(), plan.statistics(), plan.patterns());
       List<ShardReceipt> receipt =

@@ -14,6 +14,7 @@ import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Accuracy;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.evaluation.Quality;
+import ai.owl.kernel.Compute;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
@@ -64,6 +65,7 @@ public final class SparkPipeline {
   private final Optional<String> statistics;
   private final boolean keepsGrams;
   private final Optional<TaskSuite> tasks;
+  private final Compute compute;
 
   /** A pipeline that cuts the sequences into a few tasks for every slot of the cluster. */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress) {
@@ -77,7 +79,15 @@ public final class SparkPipeline {
    *     OwlKryoRegistrator}
    */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress, int partitions) {
-    this(spark, storage, progress, partitions, Optional.empty(), false, Optional.empty());
+    this(
+        spark,
+        storage,
+        progress,
+        partitions,
+        Optional.empty(),
+        false,
+        Optional.empty(),
+        Compute.FLOAT32);
   }
 
   private SparkPipeline(
@@ -87,7 +97,8 @@ public final class SparkPipeline {
       int partitions,
       Optional<String> statistics,
       boolean keepsGrams,
-      Optional<TaskSuite> tasks) {
+      Optional<TaskSuite> tasks,
+      Compute compute) {
     OwlKryoRegistrator.requireUsable(spark.getConf());
     this.spark = spark;
     this.storage = storage;
@@ -96,6 +107,16 @@ public final class SparkPipeline {
     this.statistics = statistics;
     this.keepsGrams = keepsGrams;
     this.tasks = tasks;
+    this.compute = compute;
+  }
+
+  /**
+   * This pipeline with products in something else where no {@link PruneOptions} or {@link
+   * SweepOptions} say it.
+   */
+  public SparkPipeline withCompute(Compute value) {
+    return new SparkPipeline(
+        spark, storage, progress, partitions, statistics, keepsGrams, tasks, value);
   }
 
   /**
@@ -108,13 +129,13 @@ public final class SparkPipeline {
    */
   public SparkPipeline withStatistics(String location, boolean grams) {
     return new SparkPipeline(
-        spark, storage, progress, partitions, Optional.of(location), grams, tasks);
+        spark, storage, progress, partitions, Optional.of(location), grams, tasks, compute);
   }
 
   /** This pipeline with tasks that models are tried at before and after they are pruned. */
   public SparkPipeline withTasks(TaskSuite suite) {
     return new SparkPipeline(
-        spark, storage, progress, partitions, statistics, keepsGrams, Optional.of(suite));
+        spark, storage, progress, partitions, statistics, keepsGrams, Optional.of(suite), compute);
   }
 
   /**
@@ -129,6 +150,9 @@ public final class SparkPipeline {
       Optional<? extends Samples> calibration,
       Optional<? extends Samples> evaluation)
       throws IOException {
+    if (options.compute() != compute) {
+      return withCompute(options.compute()).prune(options, calibration, evaluation);
+    }
     Optional<StatisticsStore> store = store();
     PruneRun run =
         PruneRun.plan(
@@ -335,7 +359,7 @@ public final class SparkPipeline {
   public StatisticsStore calibrate(String model, Samples calibration, boolean spectra)
       throws IOException {
     Checkpoint checkpoint = Checkpoint.open(storage, model);
-    ModelLayout layout = ModelLayout.of(checkpoint);
+    ModelLayout layout = ModelLayout.of(checkpoint).computedIn(compute);
     PruneRun.requireUsable(calibration, layout, "calibration");
     PruneRun.lengthWarning(calibration, layout).ifPresent(progress::warn);
     StatisticsStore store = store().orElseThrow();
@@ -381,7 +405,7 @@ public final class SparkPipeline {
       Set<Evidence> asked)
       throws IOException {
     try {
-      ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+      ModelLayout model = layout(location);
       PruneRun.requireUsable(calibration, model, "calibration");
       PruneRun.lengthWarning(calibration, model).ifPresent(progress::warn);
       try (Passes passes = passes(model, new StageClock(progress))) {
@@ -400,7 +424,7 @@ public final class SparkPipeline {
    */
   public double[] losses(String location, TokenSequences sequences) throws IOException {
     try {
-      ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+      ModelLayout model = layout(location);
       PruneRun.requireUsable(sequences, model, "evaluation");
       PruneRun.lengthWarning(sequences, model).ifPresent(progress::warn);
       try (Passes passes = passes(model, new StageClock(progress))) {
@@ -424,12 +448,15 @@ public final class SparkPipeline {
   /** How good any checkpoint is: the perplexity of texts, the accuracy on images. */
   public Quality evaluate(String location, Samples samples) throws IOException {
     try {
-      PruneRun.lengthWarning(samples, ModelLayout.of(Checkpoint.open(storage, location)))
-          .ifPresent(progress::warn);
+      PruneRun.lengthWarning(samples, layout(location)).ifPresent(progress::warn);
       return evaluate(location, samples, new StageClock(progress));
     } catch (Throwable e) {
       throw causeOf(e);
     }
+  }
+
+  private ModelLayout layout(String location) throws IOException {
+    return ModelLayout.of(Checkpoint.open(storage, location)).computedIn(compute);
   }
 
   private PruneRun.Measurement measurement(StageClock clock) {
@@ -447,7 +474,7 @@ public final class SparkPipeline {
   }
 
   private Quality evaluate(String location, Samples samples, StageClock clock) throws IOException {
-    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    ModelLayout model = layout(location);
     PruneRun.requireUsable(samples, model, "evaluation");
     try (Passes passes = passes(model, clock)) {
       return passes.evaluate(passes.itself(), samples);
@@ -470,7 +497,7 @@ public final class SparkPipeline {
 
   private List<double[]> logProbabilities(String location, TaskSuite suite, StageClock clock)
       throws IOException {
-    ModelLayout model = ModelLayout.of(Checkpoint.open(storage, location));
+    ModelLayout model = layout(location);
     try (Passes passes = passes(model, clock)) {
       return passes.logProbabilities(passes.itself(), suite.sequences());
     }
@@ -484,6 +511,9 @@ public final class SparkPipeline {
    */
   public SweepReport sweep(SweepOptions options, TokenSequences calibration, TokenSequences windows)
       throws IOException {
+    if (options.compute() != compute) {
+      return withCompute(options.compute()).sweep(options, calibration, windows);
+    }
     Optional<StatisticsStore> store = store();
     SweepRun run = SweepRun.plan(storage, options, calibration, windows, tasks, progress);
     Optional<MeasuredSamples> measured = Optional.of(MeasuredSamples.of(calibration, run.model()));

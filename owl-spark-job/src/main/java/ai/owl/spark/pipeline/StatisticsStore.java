@@ -7,6 +7,7 @@ import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.ColumnNorms;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
+import ai.owl.kernel.Compute;
 import ai.owl.kernel.ScoreHistogram;
 import ai.owl.kernel.Spectrum;
 import ai.owl.model.BlockLayout;
@@ -170,7 +171,8 @@ public final class StatisticsStore {
                   new MeasuredSamples(
                       measured.path("digest").asText(),
                       measured.path("sequences").asInt(),
-                      measured.path("tokens").asLong()))
+                      measured.path("tokens").asLong(),
+                      Compute.parse(measured.path("compute").asText()).orElse(Compute.FLOAT32)))
               : Optional.empty();
       List<Double> thresholds = new ArrayList<>();
       json.path("outlierThresholds").forEach(m -> thresholds.add(m.asDouble()));
@@ -277,6 +279,18 @@ public final class StatisticsStore {
     }
     if (tokens.isPresent() && calibration.isPresent()) {
       MeasuredSamples ours = calibration.get();
+      if (tokens.get().compute() != ours.compute()) {
+        throw new IllegalArgumentException(
+            "Cannot use --statistics "
+                + location
+                + ": they were measured with --compute "
+                + tokens.get().compute()
+                + ", this run has "
+                + ours.compute()
+                + "; give --compute "
+                + tokens.get().compute()
+                + ", or another folder");
+      }
       if (!tokens.get().equals(ours)) {
         throw new IllegalArgumentException(
             String.format(
@@ -359,7 +373,8 @@ public final class StatisticsStore {
             json.putObject("calibration")
                 .put("sequences", of.sequences())
                 .put("tokens", of.tokens())
-                .put("digest", of.digest()));
+                .put("digest", of.digest())
+                .put("compute", of.compute().toString()));
     json.put("blocks", profiles.size());
     json.put("norms", !norms.isEmpty());
     json.put("grams", hasGrams);

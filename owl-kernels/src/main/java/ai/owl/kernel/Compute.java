@@ -1,0 +1,70 @@
+package ai.owl.kernel;
+
+import java.util.Locale;
+import java.util.Optional;
+
+/**
+ * What the products of linear layers are computed in. Sums are float32 in both, and so is all that
+ * lies between the products.
+ */
+public enum Compute {
+  /**
+   * Float32 weights times float32 activations. Where the processor multiplies tiles of bfloat16 in
+   * hardware (AMX) and the weights are bfloat16, an activation is taken apart into three bfloat16
+   * numbers whose sum it is, exactly; their products, which are exact in float32, are added up: as
+   * accurate as a float32 product, and faster.
+   */
+  FLOAT32,
+
+  /**
+   * Bfloat16 weights times activations rounded to bfloat16: faster, and half of the memory for
+   * weights. Norms and Gram matrices are still of the activations before they are rounded.
+   */
+  BFLOAT16;
+
+  /** The one that the command line calls {@code name}, if there is one. */
+  public static Optional<Compute> parse(String name) {
+    for (Compute compute : values()) {
+      if (compute.toString().equals(name)) {
+        return Optional.of(compute);
+      }
+    }
+    return Optional.empty();
+  }
+
+  /** What this process makes of it, for people: the way and the library. */
+  public String implementation() {
+    if (piecesOfExact() > 0) {
+      return this == FLOAT32
+          ? "float32 as three bfloat16 pieces by " + OneDnn.name()
+          : "bfloat16 by " + OneDnn.name();
+    }
+    return "float32 by OpenBLAS";
+  }
+
+  /**
+   * What the user should know, if this process cannot compute as asked: it computes in float32
+   * then.
+   */
+  public Optional<String> shortfall() {
+    return this == BFLOAT16 && !OneDnn.hasBfloat16()
+        ? Optional.of(
+            "this processor has no bfloat16 products ("
+                + OneDnn.name()
+                + "): --compute bfloat16 computes in float32 here, no faster than without it")
+        : Optional.empty();
+  }
+
+  /**
+   * Into how many bfloat16 pieces an activation is taken apart for weights that bfloat16 holds
+   * exactly; 0 if their products are float32's.
+   */
+  int piecesOfExact() {
+    return this == FLOAT32 ? OneDnn.hasTiles() ? 3 : 0 : OneDnn.hasBfloat16() ? 1 : 0;
+  }
+
+  @Override
+  public String toString() {
+    return name().toLowerCase(Locale.ROOT);
+  }
+}

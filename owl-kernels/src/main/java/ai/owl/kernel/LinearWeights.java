@@ -1,0 +1,83 @@
+package ai.owl.kernel;
+
+import ai.owl.tensor.Matrix;
+import java.util.List;
+
+/**
+ * The weights of a linear layer, (out_features, in_features), held as its products want them.
+ * Owned: whoever makes them closes them. Products may be made by several threads at once; {@link
+ * #replace} needs them alone.
+ */
+public sealed interface LinearWeights extends AutoCloseable
+    permits MatrixWeights, PackedWeights, RoundedWeights {
+
+  /**
+   * Weights for products in some precision.
+   *
+   * @param weights owned by what is made of them from here on
+   * @param parts the numbers of rows of the layers that the weights stand for, in order; of a layer
+   *     by itself, all its rows
+   */
+  static LinearWeights of(Matrix weights, List<Integer> parts, Compute compute) {
+    int pieces = compute.piecesOfExact();
+    try {
+      if (pieces == 0) {
+        return new MatrixWeights(weights);
+      }
+      if (PackedWeights.holds(weights)) {
+        LinearWeights packed = new PackedWeights(weights, parts, pieces);
+        weights.close();
+        return packed;
+      }
+      return compute == Compute.BFLOAT16
+          ? new RoundedWeights(weights, new PackedWeights(weights, parts, pieces))
+          : new MatrixWeights(weights);
+    } catch (RuntimeException | Error e) {
+      weights.close();
+      throw e;
+    }
+  }
+
+  /**
+   * Weights for float32 products.
+   *
+   * @param weights owned by what is made of them from here on
+   */
+  static LinearWeights of(Matrix weights) {
+    return new MatrixWeights(weights);
+  }
+
+  /** out_features. */
+  long rows();
+
+  /** in_features. */
+  int cols();
+
+  /**
+   * The product of the layer without bias: {@code out = x · Wᵀ}, or {@code out += x · Wᵀ}.
+   *
+   * @param x (rows, in_features)
+   * @param out (rows, out_features)
+   */
+  void multiply(Operand x, boolean accumulate, Matrix out);
+
+  /**
+   * One of the layers that the weights stand for; closing it does nothing.
+   *
+   * @param row the sum of the rows of the parts before it
+   */
+  LinearWeights part(long row, long rows);
+
+  /** The weights in float32, for reading and for changing before {@link #replace}; to be closed. */
+  Matrix matrix();
+
+  /**
+   * Takes other weights in.
+   *
+   * @param changed what {@link #matrix} gave, with other values
+   */
+  void replace(Matrix changed);
+
+  @Override
+  void close();
+}

@@ -1,0 +1,485 @@
+package ai.owl.kernel;
+
+import jdk.incubator.vector.DoubleVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.LongVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorShuffle;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * {@link RowOperations} as many elements at once as the processor's vectors hold; what is left at
+ * the end of a row goes through {@link PlainRows}, which also defines the bits.
+ *
+ * <p>Comparisons of keys are made of subtractions and sign bits: in Java 17 masks cost more.
+ */
+final class VectorRows implements RowOperations {
+  private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Integer> INTS = FLOATS.withLanes(int.class);
+  private static final VectorSpecies<Double> DOUBLES = FLOATS.withLanes(double.class);
+  private static final VectorSpecies<Long> LONGS = FLOATS.withLanes(long.class);
+
+  /** As many floats as {@link #DOUBLES} has lanes. */
+  private static final VectorSpecies<Float> HALF =
+      VectorSpecies.of(float.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
+
+  private static final int LANES = FLOATS.length();
+  private static final int WIDE = DOUBLES.length();
+
+  private final PlainRows plain = new PlainRows();
+
+  private static DoubleVector doubles(float[] x, int at) {
+    return doubles(FloatVector.fromArray(HALF, x, at));
+  }
+
+  private static DoubleVector doubles(FloatVector x) {
+    return (DoubleVector) x.convertShape(VectorOperators.F2D, DOUBLES, 0);
+  }
+
+  private static FloatVector floats(DoubleVector x) {
+    return (FloatVector) x.convertShape(VectorOperators.D2F, HALF, 0);
+  }
+
+  /** Where a loop over whole groups of running sums ends. */
+  private static int sumsEnd(int from, int to) {
+    return from + (to - from) / SUMS * SUMS;
+  }
+
+  @Override
+  public void addValues(float[] x, int from, int to, double[] sums) {
+    int end = sumsEnd(from, to);
+    // Two registers of running sums at a time: with AVX-512 these are all.
+    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+      DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      for (int j = from + l; j < end; j += SUMS) {
+        a = a.add(doubles(x, j));
+        b = b.add(doubles(x, j + WIDE));
+      }
+      a.intoArray(sums, l);
+      b.intoArray(sums, l + WIDE);
+    }
+    plain.addValues(x, end, to, sums);
+  }
+
+  @Override
+  public void addSquares(float[] x, int from, int to, double[] sums) {
+    int end = sumsEnd(from, to);
+    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+      DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      for (int j = from + l; j < end; j += SUMS) {
+        DoubleVector p = doubles(x, j);
+        DoubleVector q = doubles(x, j + WIDE);
+        a = a.add(p.mul(p));
+        b = b.add(q.mul(q));
+      }
+      a.intoArray(sums, l);
+      b.intoArray(sums, l + WIDE);
+    }
+    plain.addSquares(x, end, to, sums);
+  }
+
+  @Override
+  public void addSquaredDistances(float[] x, int from, int to, double center, double[] sums) {
+    int end = sumsEnd(from, to);
+    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+      DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      for (int j = from + l; j < end; j += SUMS) {
+        DoubleVector p = doubles(x, j).sub(center);
+        DoubleVector q = doubles(x, j + WIDE).sub(center);
+        a = a.add(p.mul(p));
+        b = b.add(q.mul(q));
+      }
+      a.intoArray(sums, l);
+      b.intoArray(sums, l + WIDE);
+    }
+    plain.addSquaredDistances(x, end, to, center, sums);
+  }
+
+  private static DoubleVector score(float[] weights, float[] norms, int at) {
+    return doubles(
+        FloatVector.fromArray(HALF, weights, at)
+            .lanewise(VectorOperators.ABS)
+            .mul(FloatVector.fromArray(HALF, norms, at)));
+  }
+
+  @Override
+  public void addScores(float[] weights, float[] norms, int from, int to, double[] sums) {
+    int end = sumsEnd(from, to);
+    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+      DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      for (int j = from + l; j < end; j += SUMS) {
+        a = a.add(score(weights, norms, j));
+        b = b.add(score(weights, norms, j + WIDE));
+      }
+      a.intoArray(sums, l);
+      b.intoArray(sums, l + WIDE);
+    }
+    plain.addScores(weights, norms, end, to, sums);
+  }
+
+  @Override
+  public void addColumnSquares(
+      float[] rows, int count, int width, double[] sums, int from, int to) {
+    int j = from;
+    for (; j <= to - 2 * WIDE; j += 2 * WIDE) {
+      DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, j);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, j + WIDE);
+      for (int r = 0, at = j; r < count; r++, at += width) {
+        DoubleVector p = doubles(rows, at);
+        DoubleVector q = doubles(rows, at + WIDE);
+        a = a.add(p.mul(p));
+        b = b.add(q.mul(q));
+      }
+      a.intoArray(sums, j);
+      b.intoArray(sums, j + WIDE);
+    }
+    plain.addColumnSquares(rows, count, width, sums, j, to);
+  }
+
+  @Override
+  public float max(float[] x, int from, int to) {
+    if (to - from < LANES) {
+      return plain.max(x, from, to);
+    }
+    FloatVector max = FloatVector.fromArray(FLOATS, x, from);
+    int j = from + LANES;
+    for (; j <= to - LANES; j += LANES) {
+      max = max.max(FloatVector.fromArray(FLOATS, x, j));
+    }
+    return Math.max(max.reduceLanes(VectorOperators.MAX), plain.max(x, j, to));
+  }
+
+  /** {@link PlainRows#exp(float)}. */
+  private static FloatVector exp(FloatVector x) {
+    FloatVector at = x.blend(PlainRows.EXP_MIN, x.compare(VectorOperators.LT, PlainRows.EXP_MIN));
+    at = at.blend(PlainRows.EXP_MAX, at.compare(VectorOperators.GT, PlainRows.EXP_MAX));
+    FloatVector shifted = at.mul(PlainRows.LOG2_E).add(PlainRows.TO_INTEGER);
+    IntVector n = shifted.reinterpretAsInts().sub(Float.floatToRawIntBits(PlainRows.TO_INTEGER));
+    FloatVector whole = shifted.sub(PlainRows.TO_INTEGER);
+    FloatVector r = at.sub(whole.mul(PlainRows.LN2_HIGH)).sub(whole.mul(PlainRows.LN2_LOW));
+    FloatVector p = r.mul(PlainRows.EXP[0]).add(PlainRows.EXP[1]);
+    p = p.mul(r).add(PlainRows.EXP[2]);
+    p = p.mul(r).add(PlainRows.EXP[3]);
+    p = p.mul(r).add(PlainRows.EXP[4]);
+    p = p.mul(r).add(PlainRows.EXP[5]);
+    p = p.mul(r.mul(r)).add(r).add(1f);
+    IntVector half = n.lanewise(VectorOperators.ASHR, 1);
+    IntVector rest = n.sub(half);
+    return p.mul(half.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats())
+        .mul(rest.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats());
+  }
+
+  /** {@link PlainRows#exp(double)}. */
+  private static DoubleVector exp(DoubleVector x) {
+    DoubleVector at =
+        x.blend(PlainRows.EXP_MIN_64, x.compare(VectorOperators.LT, PlainRows.EXP_MIN_64));
+    at = at.blend(PlainRows.EXP_MAX_64, at.compare(VectorOperators.GT, PlainRows.EXP_MAX_64));
+    DoubleVector shifted = at.mul(PlainRows.LOG2_E_64).add(PlainRows.TO_INTEGER_64);
+    LongVector n =
+        shifted.reinterpretAsLongs().sub(Double.doubleToRawLongBits(PlainRows.TO_INTEGER_64));
+    DoubleVector whole = shifted.sub(PlainRows.TO_INTEGER_64);
+    DoubleVector r = at.sub(whole.mul(PlainRows.LN2_HIGH_64)).sub(whole.mul(PlainRows.LN2_LOW_64));
+    DoubleVector p = r.mul(PlainRows.FACTORIALS[0]).add(PlainRows.FACTORIALS[1]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[2]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[3]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[4]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[5]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[6]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[7]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[8]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[9]);
+    p = p.mul(r).add(PlainRows.FACTORIALS[10]);
+    // n is far below 2^31: AVX2 has no arithmetic shift of longs, but n + 2048 is not negative.
+    LongVector half = n.add(2048).lanewise(VectorOperators.LSHR, 1).sub(1024);
+    LongVector rest = n.sub(half);
+    return p.mul(half.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles())
+        .mul(rest.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles());
+  }
+
+  @Override
+  public void exponentials(float[] x, int from, int to, float shift) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      exp(FloatVector.fromArray(FLOATS, x, j).sub(shift)).intoArray(x, j);
+    }
+    plain.exponentials(x, j, to, shift);
+  }
+
+  @Override
+  public void multiply(float[] x, int from, int to, float factor) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector.fromArray(FLOATS, x, j).mul(factor).intoArray(x, j);
+    }
+    plain.multiply(x, j, to, factor);
+  }
+
+  @Override
+  public void multiply(float[] x, float[] by, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector.fromArray(FLOATS, x, j).mul(FloatVector.fromArray(FLOATS, by, j)).intoArray(x, j);
+    }
+    plain.multiply(x, by, j, to);
+  }
+
+  @Override
+  public void scale(float[] x, int at, float scale, float[] gain, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector.fromArray(FLOATS, x, at + j)
+          .mul(scale)
+          .mul(FloatVector.fromArray(FLOATS, gain, j))
+          .intoArray(x, at + j);
+    }
+    plain.scale(x, at, scale, gain, j, to);
+  }
+
+  @Override
+  public void standardize(
+      float[] x, double mean, double scale, float[] gain, float[] bias, int from, int to) {
+    int j = from;
+    for (; j <= to - WIDE; j += WIDE) {
+      floats(doubles(x, j).sub(mean).mul(scale))
+          .mul(FloatVector.fromArray(HALF, gain, j))
+          .add(FloatVector.fromArray(HALF, bias, j))
+          .intoArray(x, j);
+    }
+    plain.standardize(x, mean, scale, gain, bias, j, to);
+  }
+
+  @Override
+  public void silu(float[] x, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector value = FloatVector.fromArray(FLOATS, x, j);
+      value.div(exp(value.neg()).add(1f)).intoArray(x, j);
+    }
+    plain.silu(x, j, to);
+  }
+
+  @Override
+  public void geluTanh(float[] x, int from, int to) {
+    int j = from;
+    for (; j <= to - WIDE; j += WIDE) {
+      DoubleVector value = doubles(x, j);
+      DoubleVector inner =
+          value.add(value.mul(0.044715).mul(value).mul(value)).mul(PlainRows.SQRT_2_OVER_PI);
+      floats(value.div(exp(inner.mul(-2)).add(1))).intoArray(x, j);
+    }
+    plain.geluTanh(x, j, to);
+  }
+
+  @Override
+  public void rotate(
+      float[] x, int at, int half, float[] cos, float[] sin, int table, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector a = FloatVector.fromArray(FLOATS, x, at + j);
+      FloatVector b = FloatVector.fromArray(FLOATS, x, at + half + j);
+      FloatVector c = FloatVector.fromArray(FLOATS, cos, table + j);
+      FloatVector s = FloatVector.fromArray(FLOATS, sin, table + j);
+      a.mul(c).sub(b.mul(s)).intoArray(x, at + j);
+      b.mul(c).add(a.mul(s)).intoArray(x, at + half + j);
+    }
+    plain.rotate(x, at, half, cos, sin, table, j, to);
+  }
+
+  @Override
+  public void magnitudes(float[] weights, float[] scores, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector.fromArray(FLOATS, weights, j).lanewise(VectorOperators.ABS).intoArray(scores, j);
+    }
+    plain.magnitudes(weights, scores, j, to);
+  }
+
+  @Override
+  public void weighted(float[] weights, float[] norms, float[] scores, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector.fromArray(FLOATS, weights, j)
+          .lanewise(VectorOperators.ABS)
+          .mul(FloatVector.fromArray(FLOATS, norms, j))
+          .intoArray(scores, j);
+    }
+    plain.weighted(weights, norms, scores, j, to);
+  }
+
+  @Override
+  public void relative(
+      float[] weights,
+      float[] columns,
+      float row,
+      float[] factors,
+      float[] scores,
+      int from,
+      int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector magnitude =
+          FloatVector.fromArray(FLOATS, weights, j).lanewise(VectorOperators.ABS);
+      FloatVector score =
+          magnitude
+              .div(FloatVector.fromArray(FLOATS, columns, j))
+              .add(magnitude.div(row))
+              .mul(FloatVector.fromArray(FLOATS, factors, j));
+      score.blend(0f, magnitude.compare(VectorOperators.EQ, 0f)).intoArray(scores, j);
+    }
+    plain.relative(weights, columns, row, factors, scores, j, to);
+  }
+
+  @Override
+  public void keys(float[] scores, int[] keys, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      key(scores, j).intoArray(keys, j);
+    }
+    plain.keys(scores, keys, j, to);
+  }
+
+  private static IntVector key(float[] scores, int at) {
+    return FloatVector.fromArray(FLOATS, scores, at).reinterpretAsInts().and(0x7fffffff);
+  }
+
+  @Override
+  public int countBelow(int[] keys, int from, int to, int limit) {
+    IntVector a = IntVector.zero(INTS);
+    IntVector b = IntVector.zero(INTS);
+    int j = from;
+    for (; j <= to - 2 * LANES; j += 2 * LANES) {
+      a = a.add(IntVector.fromArray(INTS, keys, j).sub(limit).lanewise(VectorOperators.LSHR, 31));
+      b =
+          b.add(
+              IntVector.fromArray(INTS, keys, j + LANES)
+                  .sub(limit)
+                  .lanewise(VectorOperators.LSHR, 31));
+    }
+    return a.add(b).reduceLanes(VectorOperators.ADD) + plain.countBelow(keys, j, to, limit);
+  }
+
+  @Override
+  public int collect(int[] keys, int from, int to, int low, int high, int[] found, int size) {
+    IntVector most = IntVector.broadcast(INTS, high);
+    int at = size;
+    int j = from;
+    for (; j <= to - 2 * LANES; j += 2 * LANES) {
+      IntVector a = IntVector.fromArray(INTS, keys, j);
+      IntVector b = IntVector.fromArray(INTS, keys, j + LANES);
+      // Negative where a key is out of the range; there are few that are not.
+      IntVector out = a.sub(low).or(most.sub(a)).and(b.sub(low).or(most.sub(b)));
+      if (!out.test(VectorOperators.IS_NEGATIVE).allTrue()) {
+        at = plain.collect(keys, j, j + 2 * LANES, low, high, found, at);
+      }
+    }
+    return plain.collect(keys, j, to, low, high, found, at);
+  }
+
+  @Override
+  public void zeroBelow(float[] x, int[] keys, int limit, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      IntVector goes =
+          IntVector.fromArray(INTS, keys, j).sub(limit).lanewise(VectorOperators.ASHR, 31);
+      FloatVector.fromArray(FLOATS, x, j)
+          .reinterpretAsInts()
+          .lanewise(VectorOperators.AND_NOT, goes)
+          .reinterpretAsFloats()
+          .intoArray(x, j);
+    }
+    plain.zeroBelow(x, keys, limit, j, to);
+  }
+
+  @Override
+  public void zeroInGroups(float[] x, int[] keys, int count, int group, int from, int to) {
+    if (Integer.bitCount(group) > 1 || group > LANES) {
+      plain.zeroInGroups(x, keys, count, group, from, to);
+      return;
+    }
+    int end = from + (to - from) / LANES * LANES;
+    int[] before = new int[end - from];
+    int[] tie = new int[LANES];
+    // A lane meets each other one of its group once: those whose numbers differ by the same bits.
+    for (int other = 1; other < group; other++) {
+      int bits = other;
+      VectorShuffle<Integer> shuffle = VectorShuffle.fromOp(INTS, lane -> lane ^ bits);
+      for (int lane = 0; lane < LANES; lane++) {
+        tie[lane] = (lane ^ bits) < lane ? 1 : 0;
+      }
+      IntVector ties = IntVector.fromArray(INTS, tie, 0);
+      for (int j = from; j < end; j += LANES) {
+        IntVector mine = IntVector.fromArray(INTS, keys, j);
+        IntVector isBefore =
+            mine.rearrange(shuffle).sub(mine).sub(ties).lanewise(VectorOperators.LSHR, 31);
+        IntVector.fromArray(INTS, before, j - from).add(isBefore).intoArray(before, j - from);
+      }
+    }
+    zeroWhereFew(x, before, from, count, end);
+    plain.zeroInGroups(x, keys, count, group, end, to);
+  }
+
+  /** {@code x_j = +0} where fewer than {@code count} are before it. */
+  private static void zeroWhereFew(float[] x, int[] before, int from, int count, int to) {
+    for (int j = from; j < to; j += LANES) {
+      IntVector goes =
+          IntVector.fromArray(INTS, before, j - from).sub(count).lanewise(VectorOperators.ASHR, 31);
+      FloatVector.fromArray(FLOATS, x, j)
+          .reinterpretAsInts()
+          .lanewise(VectorOperators.AND_NOT, goes)
+          .reinterpretAsFloats()
+          .intoArray(x, j);
+    }
+  }
+
+  @Override
+  public void countAbove(float[] scores, int[] limits, long[] counts, int from, int to) {
+    int end = from + (to - from) / LANES * LANES;
+    int t = 0;
+    for (; t + 3 < limits.length; t += 4) {
+      IntVector a = IntVector.zero(INTS);
+      IntVector b = IntVector.zero(INTS);
+      IntVector c = IntVector.zero(INTS);
+      IntVector d = IntVector.zero(INTS);
+      IntVector limitA = IntVector.broadcast(INTS, limits[t]);
+      IntVector limitB = IntVector.broadcast(INTS, limits[t + 1]);
+      IntVector limitC = IntVector.broadcast(INTS, limits[t + 2]);
+      IntVector limitD = IntVector.broadcast(INTS, limits[t + 3]);
+      for (int j = from; j < end; j += LANES) {
+        IntVector key = key(scores, j);
+        a = a.add(limitA.sub(key).lanewise(VectorOperators.LSHR, 31));
+        b = b.add(limitB.sub(key).lanewise(VectorOperators.LSHR, 31));
+        c = c.add(limitC.sub(key).lanewise(VectorOperators.LSHR, 31));
+        d = d.add(limitD.sub(key).lanewise(VectorOperators.LSHR, 31));
+      }
+      counts[t] += a.reduceLanes(VectorOperators.ADD);
+      counts[t + 1] += b.reduceLanes(VectorOperators.ADD);
+      counts[t + 2] += c.reduceLanes(VectorOperators.ADD);
+      counts[t + 3] += d.reduceLanes(VectorOperators.ADD);
+    }
+    for (; t < limits.length; t++) {
+      IntVector above = IntVector.zero(INTS);
+      IntVector limit = IntVector.broadcast(INTS, limits[t]);
+      for (int j = from; j < end; j += LANES) {
+        above = above.add(limit.sub(key(scores, j)).lanewise(VectorOperators.LSHR, 31));
+      }
+      counts[t] += above.reduceLanes(VectorOperators.ADD);
+    }
+    plain.countAbove(scores, limits, counts, end, to);
+  }
+
+  @Override
+  public int zeros(float[] x, int from, int to) {
+    IntVector zeros = IntVector.zero(INTS);
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      zeros = zeros.add(key(x, j).sub(1).lanewise(VectorOperators.LSHR, 31));
+    }
+    return zeros.reduceLanes(VectorOperators.ADD) + plain.zeros(x, j, to);
+  }
+}
