@@ -131,6 +131,8 @@ final class PlanCommand implements Callable<Integer> {
 
   @Mixin private CalibrationFlags sampled;
 
+  @Mixin private ComputeFlags computeFlags;
+
   @Option(
       names = "--evaluate",
       defaultValue = "0",
@@ -169,6 +171,7 @@ final class PlanCommand implements Callable<Integer> {
     boolean hasWeights = Checkpoint.hasWeights(storage, model);
     ModelLayout layout =
         hasWeights ? ModelLayout.of(Checkpoint.open(storage, model)) : shapes(storage);
+    layout = layout.computedIn(computeFlags.compute());
     ModelConfig config = layout.config();
     if (!config.readsImages()) {
       config.requirePositions(workload.tokens(), "use a shorter --length");
@@ -210,14 +213,15 @@ final class PlanCommand implements Callable<Integer> {
     Optional<Double> asked =
         sparsity.isEmpty() && pattern.kept() == 0 ? Optional.of(0.7) : sparsity;
     return new PruneOptions(
-        model,
-        "planned",
-        PrunerFlags.pattern(pattern, asked),
-        pruner,
-        allocator,
-        flags.rounding(),
-        propagation,
-        false);
+            model,
+            "planned",
+            PrunerFlags.pattern(pattern, asked),
+            pruner,
+            allocator,
+            flags.rounding(),
+            propagation,
+            false)
+        .withCompute(computeFlags.compute());
   }
 
   private static ObjectNode optionsOf(PruneOptions options) {
@@ -226,6 +230,7 @@ final class PlanCommand implements Callable<Integer> {
         .put("metric", options.pruner().name())
         .put("allocation", options.allocator().name())
         .put("propagation", options.propagation().label())
+        .put("compute", options.compute().toString())
         .put("sparsity", options.sparsity());
   }
 
@@ -283,10 +288,11 @@ final class PlanCommand implements Callable<Integer> {
     System.out.println(InspectCommand.summary(model, layout));
     System.out.printf(
         Locale.ROOT,
-        "run: %s with %s, %s propagation, %d sequences of %d tokens%s%n",
+        "run: %s with %s, %s propagation, products in %s, %d sequences of %d tokens%s%n",
         options.allocator().name(),
         options.pruner().name(),
         options.propagation().label(),
+        options.compute(),
         workload.sequences(),
         workload.tokens(),
         windows == 0 ? "" : ", perplexity on " + windows + " windows before and after");
