@@ -288,11 +288,11 @@ def check_bad_input():
     (folder / "rte.jsonl").write_text('{"sentence1": "It rains."\n')
     (folder / "openbookqa.jsonl").write_text(json.dumps({**good, "question_stem": "?", "answerKey": "E"}) + "\n")
     for options, message in (
-        ({"tasks": "boolq,mmlu"}, r"task mmlu: it is unknown; known are boolq, rte, .*openbookqa"),
+        ({"tasks": "boolq,mmlu"}, r"task mmlu: it is unknown; known are boolq, rte, .*openbookqa; --task FILE.yaml"),
         ({"tasks": "rte,rte"}, r"task rte is named twice"),
         ({"tasks": "arc_easy"}, r'arc_easy.jsonl: line 3 has no field "choices.text".*its fields are \[question\]'),
         ({"tasks": "arc_challenge"}, r"arc_challenge.jsonl: line 2 is longer than the model's context: choice 1 alone has \d+ tokens.* sees 512"),
-        ({"tasks": "boolq"}, r"task boolq: .*boolq.jsonl\] holds no items"),
+        ({"tasks": "boolq"}, r"task boolq: .*boolq.jsonl holds no items"),
         ({"tasks": "rte"}, r"rte.jsonl: line 1 is not JSON"),
         ({"tasks": "openbookqa"}, r'openbookqa.jsonl: line 1 has the answer "E".*none of \[A, B\]'),
         ({"tasks": "hellaswag"}, r"no items of task hellaswag; expected hellaswag.jsonl"),
