@@ -47,6 +47,8 @@ def checks(fixtures):
     yield "zero-shot: Parquet and gzip", check_formats
     yield "zero-shot: prune and sweep", check_prune_and_sweep
     yield "zero-shot: a task of one's own", check_own_task
+    yield "zero-shot: odd items, stories260K", functools.partial(check_odd_items, "stories260K", product.STORIES)
+    yield "zero-shot: odd items, the sample model", functools.partial(check_odd_items, "sample", SAMPLE / "model")
     yield "zero-shot: bad input", check_bad_input
 
 
@@ -110,9 +112,11 @@ def judged(model, folder, limit=None):
 
 
 def judged_file(model, path, items, limit):
-    """lm-eval's results for one task file."""
+    """lm-eval's results for one task file, and by item the log-likelihoods of the choices."""
     config = definition(path, "own", items)
-    return lm_eval_with(model, [config], limit)["results"]["own"]
+    outcome = lm_eval_with(model, [config], limit)
+    samples = {sample["doc_id"]: [answer[0] for answer in sample["filtered_resps"]] for sample in outcome["samples"]["own"]}
+    return outcome["results"]["own"], samples
 
 
 def scored(name, model, folder, limit=None, **options):
@@ -210,7 +214,14 @@ def check_formats():
         (other / "gzip").mkdir(exist_ok=True)
         with gzip.open(other / "gzip" / f"{task}.jsonl.gz", "wt", encoding="utf-8") as file:
             file.writelines(lines)
-    runs = {name: scored(f"zero-shot-{name}", product.STORIES, other / name) for name in ("lines", "parquet", "gzip")}
+        # A data set as it is published, with the splits that lm-eval does not score.
+        (other / "splits" / task).mkdir(parents=True, exist_ok=True)
+        for split in ("train", "validation", "test"):
+            scores = split == ("test" if task.startswith(("arc", "openbook")) else "validation")
+            pyarrow.parquet.write_table(
+                pyarrow.Table.from_pylist(rows if scores else rows[:2]), other / "splits" / task / f"{split}-00000-of-00001.parquet")
+    runs = {name: scored(f"zero-shot-{name}", product.STORIES, other / name) for name in ("lines", "parquet", "gzip", "splits")}
+    require(runs["splits"] == runs["lines"], f"of a split: {runs['splits'][0]}, JSON lines {runs['lines'][0]}")
     require(runs["parquet"] == runs["lines"], f"Parquet: {runs['parquet'][0]}, JSON lines {runs['lines'][0]}")
     require(runs["gzip"] == runs["lines"], f"gzip: {runs['gzip'][0]}, JSON lines {runs['lines'][0]}")
 
@@ -263,18 +274,97 @@ def check_own_task():
     result = product.succeed("evaluate", dict(
         model=SAMPLE / "model", task=folder / "own.yaml", task_data=folder, limit=40, json=folder / "own.json"))
     with _one_at_a_time:
-        expected = judged_file(SAMPLE / "model", folder / "own.yaml", folder / "own_questions.jsonl", 40)
+        expected, _ = judged_file(SAMPLE / "model", folder / "own.yaml", folder / "own_questions.jsonl", 40)
     mine = result["zeroShot"]["tasks"]["own_questions"]
     for metric in ("acc", "acc_stderr", "acc_norm", "acc_norm_stderr"):
         require(math.isclose(mine[metric], expected[metric + ",none"], rel_tol=1e-12), f"{metric}: {mine}, lm-eval {expected}")
     for spoilt, message in (
         (OWN_TASK.replace("doc_to_target", "doc_to_targets"), r"it sets doc_to_targets, which is not known"),
-        (OWN_TASK.replace("own_questions", "boolq") + "process_docs: !function utils.process\n", r"it is not plain YAML"),
+        (OWN_TASK.replace("own_questions", "boolq") + "process_docs: !function utils.process\n", r"it is not plain YAML: line 11"),
+        (OWN_TASK + "task: another\n", r"line 11: found duplicate key task"),
+        (OWN_TASK + "metadata: &own\n  version: *own\n", r"it refers to a list or map by an alias"),
+        (OWN_TASK + "metadata:\n" + laughs(), r"it refers to a list or map by an alias"),
+        (OWN_TASK.replace("metric: acc_norm", "metric: f1"), r'its metric_list has "f1"'),
+        (OWN_TASK + "num_fewshot: 5\n", r"its num_fewshot is 5"),
         ("- a\n", r"it is no map of names to values"),
     ):
         (folder / "spoilt.yaml").write_text(spoilt)
         outcome = product.owl("evaluate", *product.flags(dict(model=SAMPLE / "model", task=folder / "spoilt.yaml", task_data=folder)))
         require(outcome.code == 2 and re.search(message, outcome.err), f"expected {message}: {outcome.code} {outcome.err[-500:]}")
+        require("\tat " not in outcome.err, f"{spoilt}: a stack trace: {outcome.err[-500:]}")
+
+
+ODD_TASK = """
+task: odd
+dataset_path: json
+output_type: multiple_choice
+doc_to_text: "{{context}}"
+doc_to_choice: choices
+doc_to_target: answer
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+CHOICES = ["a dog", "a house", "seven"]
+ODD_ITEMS = [
+    # white space where context and continuation meet, of all kinds that Python strips
+    {"context": "Tom saw ", "choices": CHOICES},
+    {"context": "Tom saw \n\t \r\n", "choices": CHOICES},
+    {"context": "Tom saw\u00a0\u3000\u2028", "choices": CHOICES},
+    {"context": "Tom saw\u200b", "choices": CHOICES},
+    {"context": "  Tom  saw  ", "choices": ["  a dog", "a dog  ", "\na dog"]},
+    # what is many bytes, or many characters, or one that looks like many
+    {"context": "Tom's na\u00efve caf\u00e9 \u732b\u304c\u5c45\u305f \U0001f600", "choices": ["\U0001f469\u200d\U0001f467", "\u732b", "e\u0301"]},
+    {"context": "\ufb01ne \u212b \u1e9b\u0323", "choices": ["\ufb01", "fi", "\u00c5"]},
+    # nothing, next to something
+    {"context": "", "choices": CHOICES},
+    {"context": "Tom saw", "choices": ["", "a dog", "a"]},
+    {"context": "", "choices": ["", "a dog", "a"]},
+    # texts that look like a token, a template or code
+    {"context": "<s> Tom saw", "choices": CHOICES},
+    {"context": "Tom </s> saw", "choices": ["<s>", "</s>", "<unk>"]},
+    {"context": "{{context}} {% if %} {# #}", "choices": ["{{context}}", "%}", "'\"\\\\n"]},
+    # alike: of equals the first counts, and one begins as another goes on
+    {"context": "Tom saw", "choices": ["a dog", "a dog", "a dog"]},
+    {"context": "Tom saw", "choices": ["a", "a d", "a dog and a dog"]},
+    # longer than what the model sees, by one token and by many; and a choice that nearly fills it
+    *({"context": "Tom saw a dog. " * 40 + "x " * more, "choices": ["a dog", "a", "a dog and a house and a cat"]} for more in range(0, 160, 7)),
+    {"context": "Tom saw a dog. " * 300, "choices": CHOICES},
+    {"context": "Tom saw", "choices": ["a dog and " * 50, "a dog", "a dog and " * 30]},
+]
+
+
+def check_odd_items(name, model):
+    """Items that nobody publishes, in a task file that both read."""
+    folder = product.WORK / f"zero-shot-odd-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "odd.yaml").write_text(ODD_TASK)
+    items = [{**item, "answer": number % 3} for number, item in enumerate(ODD_ITEMS)]
+    (folder / "odd.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    outcome = product.owl("evaluate", *product.flags(dict(
+        model=model, task=folder / "odd.yaml", task_data=folder, json=folder / "odd.json", log_samples=folder / "samples.jsonl")))
+    require(outcome.code == 0, f"exit code {outcome.code}: {outcome.err[-500:]}")
+    found = json.loads((folder / "odd.json").read_text())["zeroShot"]["tasks"]["odd"]
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    with _one_at_a_time:
+        expected, likelihoods = judged_file(model, folder / "odd.yaml", folder / "odd.jsonl", None)
+    worst = 0
+    for sample, item in zip(samples, items, strict=True):
+        theirs = likelihoods[sample["item"]]
+        for mine, other in zip(sample["scores"], theirs, strict=True):
+            worst = max(worst, abs(mine - other))
+            require(abs(mine - other) <= TOLERANCE, f"{str(item)[:200]}: {sample['scores']}, lm-eval {theirs}")
+        require(sample["characters"] == [len(choice) for choice in item["choices"]], f"{item}: {sample['characters']} characters")
+    for metric in ("acc", "acc_norm"):
+        require(math.isclose(found[metric], expected[metric + ",none"], rel_tol=1e-12), f"{metric}: {found}, lm-eval {expected}")
+    require("longer than the" in outcome.err, f"nothing was cut: {outcome.err[-500:]}")
+    return f"{len(items)} items, log-likelihoods apart by {worst:.1e} at most"
+
+
+def laughs():
+    """25 short lines that are 2^25 items to who writes them out."""
+    lines = ["  a0: &a0 [ha, ha]"] + [f"  a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 25)]
+    return "\n".join(lines) + "\n"
 
 
 def check_bad_input():
@@ -287,12 +377,41 @@ def check_bad_input():
     (folder / "boolq.jsonl").write_text("\n")
     (folder / "rte.jsonl").write_text('{"sentence1": "It rains."\n')
     (folder / "openbookqa.jsonl").write_text(json.dumps({**good, "question_stem": "?", "answerKey": "E"}) + "\n")
+    (folder / "many").mkdir(exist_ok=True)
+    (folder / "many" / "rte.jsonl").write_text('{"sentence1": "It rains.", "sentence2": "It is wet.", "label": 0}\n')
+    (folder / "many" / "rte.json").write_text('{"sentence1": "It rains."}\n')
+    (folder / "many" / "arc_easy.parquet").write_bytes(damaged_parquet(good))
+    pyarrow.parquet.write_table(pyarrow.table({"question": ["Why?"], "answer": ["so"]}), folder / "many" / "boolq.parquet")
+    spoilt = {
+        "utf8": json.dumps(good).encode() + b'\n{"question": "\xff"}\n', "null": json.dumps(good).encode() + b"\nnull\n",
+        "one": json.dumps({**good, "choices": {"text": ["rain"], "label": ["A"]}}).encode(),
+        "labels": json.dumps({**good, "choices": {"text": ["rain", "sand"], "label": ["A"]}}).encode(),
+        "number": json.dumps({**good, "question": 7.5}).encode(), "gzip": gzip.compress(json.dumps(good).encode())[:-12]}
+    for name, content in spoilt.items():
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "arc_easy.jsonl").write_bytes(content)
+    output = folder / "pruned"
+    kept = folder / "many" / "rte.jsonl"
     for options, message in (
-        ({"tasks": "boolq,mmlu"}, r"task mmlu: it is unknown; known are boolq, rte, .*openbookqa"),
+        ({"tasks": "rte", "task_data": folder / "many"}, r"Cannot choose the items of task rte in .*: rte.jsonl and rte.json are there"),
+        ({"tasks": "boolq", "task_data": folder / "many"}, r'boolq.parquet: row 0 has no field "passage".*\[question, answer\]'),
+        ({"tasks": "arc_easy", "task_data": folder / "many"}, r"Cannot read .*arc_easy.parquet as Parquet: "),
+        ({"tasks": "arc_easy", "task_data": folder / "utf8"}, r"line 2, byte 14 is not UTF-8"),
+        ({"tasks": "arc_easy", "task_data": folder / "null"}, r"line 2 is not a JSON object"),
+        ({"tasks": "arc_easy", "task_data": folder / "one"}, r"line 1 has one choice only, \[rain\]"),
+        ({"tasks": "arc_easy", "task_data": folder / "labels"}, r'line 1 has 1 labels in field "choices.label", and 2 choices'),
+        ({"tasks": "arc_easy", "task_data": folder / "number"}, r'line 1 has a field "question" that is not text but 7.5'),
+        ({"tasks": "arc_easy", "task_data": folder / "gzip"}, r"arc_easy.jsonl: it is not a whole gzip file"),
+        ({"tasks": "rte", "task_data": kept, "log_samples": kept}, r"Cannot write --log-samples .*: the tasks are read from it"),
+        ({"tasks": "rte", "task_data": kept, "log_samples": output, "json": output}, r"Cannot write --log-samples .*: --json writes"),
+        ({"tasks": "rte", "limit": 0}, r"Cannot use --limit 0"),
+        ({"tasks": "rte", "limit": -1}, r"Cannot use --limit -1"),
+        ({"text": SAMPLE / "evaluation.jsonl", "task_data": None, "limit": 5}, r"Cannot use --limit without --tasks or --task"),
+        ({"tasks": "boolq,mmlu"}, r"task mmlu: it is unknown; known are boolq, rte, .*openbookqa; --task FILE.yaml"),
         ({"tasks": "rte,rte"}, r"task rte is named twice"),
         ({"tasks": "arc_easy"}, r'arc_easy.jsonl: line 3 has no field "choices.text".*its fields are \[question\]'),
         ({"tasks": "arc_challenge"}, r"arc_challenge.jsonl: line 2 is longer than the model's context: choice 1 alone has \d+ tokens.* sees 512"),
-        ({"tasks": "boolq"}, r"task boolq: .*boolq.jsonl\] holds no items"),
+        ({"tasks": "boolq"}, r"task boolq: .*boolq.jsonl holds no items"),
         ({"tasks": "rte"}, r"rte.jsonl: line 1 is not JSON"),
         ({"tasks": "openbookqa"}, r'openbookqa.jsonl: line 1 has the answer "E".*none of \[A, B\]'),
         ({"tasks": "hellaswag"}, r"no items of task hellaswag; expected hellaswag.jsonl"),
@@ -301,9 +420,21 @@ def check_bad_input():
         ({"tasks": "boolq", "few_shot": 5}, r"Cannot use --few-shot 5"),
         ({"tasks": "boolq", "batch_tokens": 0}, r"Cannot use --batch-tokens 0"),
         ({"tasks": "boolq", "scoring": "best"}, r"expected lm-eval or owl, not 'best'"),
-        ({}, r"give --text for its perplexity"),
+        ({"task_data": None}, r"give --text for its perplexity"),
     ):
         outcome = product.owl("evaluate", *product.flags({"model": product.STORIES, "task_data": folder, **options}))
         require(outcome.code == 2, f"{options}: exit code {outcome.code}: {outcome.err[-500:]}")
         require(re.search(message, outcome.err), f"{options}: expected {message}: {outcome.err[-500:]}")
         require("\tat " not in outcome.err, f"{options}: a stack trace: {outcome.err[-500:]}")
+    require(kept.read_text().startswith('{"sentence1"'), "the items were written over")
+    outcome = product.owl("prune", *product.flags(dict(
+        model=product.STORIES, output=output, sparsity=0.5, metric="magnitude", allocation="uniform", evaluate_tasks="arc_easy", task_data=folder)))
+    require(outcome.code == 2 and "line 3 has no field" in outcome.err, f"prune: {outcome.code} {outcome.err[-500:]}")
+    require(not output.exists(), f"prune left {output}")
+
+
+def damaged_parquet(item):
+    """A file whose footer is sound, and whose pages are not all there."""
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([item] * 50), file)
+    return file.getvalue()[:200] + file.getvalue()[400:]

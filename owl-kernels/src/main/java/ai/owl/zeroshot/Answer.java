@@ -13,6 +13,9 @@ sealed interface Answer extends Serializable {
    */
   int of(Item item, List<String> choices);
 
+  /** Test splits are published with answers of this kind. */
+  String NO_ANSWER = "; items without an answer cannot be scored";
+
   /**
    * A field that holds the choice's number, as a number, its digits or a truth value, or else the
    * choice itself.
@@ -35,7 +38,14 @@ sealed interface Answer extends Serializable {
       }
       int at = choices.indexOf(text);
       if (at < 0) {
-        throw item.wrong("has the answer \"" + text + "\", which is none of " + choices);
+        throw item.wrong(
+            "has the answer \""
+                + text
+                + "\" in field \""
+                + path
+                + "\", which is none of "
+                + choices
+                + (text.isEmpty() ? NO_ANSWER : ""));
       }
       return at;
     }
@@ -51,7 +61,7 @@ sealed interface Answer extends Serializable {
                 + first
                 + ".."
                 + (first + choices.size() - 1)
-                + "; items without an answer cannot be scored");
+                + NO_ANSWER);
       }
       return choice;
     }
@@ -81,16 +91,27 @@ sealed interface Answer extends Serializable {
     @Override
     public int of(Item item, List<String> choices) {
       List<String> known = item.texts(labels);
+      if (known.size() != choices.size()) {
+        throw item.wrong(
+            "has "
+                + known.size()
+                + " labels in field \""
+                + labels
+                + "\", and "
+                + choices.size()
+                + " choices");
+      }
       String answer = PythonText.stripLeading(item.text(key));
       int at = known.indexOf(answer);
-      if (at < 0 || at >= choices.size()) {
+      if (at < 0) {
         throw item.wrong(
             "has the answer \""
                 + answer
                 + "\" in field \""
                 + key
                 + "\", which is none of "
-                + known);
+                + known
+                + (answer.isEmpty() ? NO_ANSWER : ""));
       }
       return at;
     }

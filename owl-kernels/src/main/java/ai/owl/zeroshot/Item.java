@@ -14,6 +14,8 @@ import java.util.List;
  * @param fields a JSON object
  */
 record Item(String task, String location, String place, JsonNode fields) {
+  private static final int MAX_SHOWN = 40;
+
   /** Whether the item has a field, and something in it. */
   boolean has(String path) {
     JsonNode node = find(path);
@@ -50,7 +52,7 @@ record Item(String task, String location, String place, JsonNode fields) {
   List<String> texts(String path) {
     JsonNode list = field(path);
     if (!list.isArray() || list.isEmpty()) {
-      throw wrong("has a field \"" + path + "\" that is not a list of texts: task " + task);
+      throw wrong("has a field \"" + path + "\" that is not a list of texts but " + shown(list));
     }
     List<String> texts = new ArrayList<>();
     list.forEach(each -> texts.add(text(each, path)));
@@ -62,9 +64,18 @@ record Item(String task, String location, String place, JsonNode fields) {
       return node.booleanValue() ? "True" : "False";
     }
     if (!node.isTextual() && !node.isIntegralNumber()) {
-      throw wrong("has a field \"" + path + "\" that is not text: task " + task);
+      throw wrong("has a field \"" + path + "\" that is not text but " + shown(node));
     }
     return node.asText();
+  }
+
+  /** A value as JSON, or its beginning; and which task wants another. */
+  private String shown(JsonNode value) {
+    String json = value.toString();
+    return (json.length() > MAX_SHOWN ? json.substring(0, MAX_SHOWN) + "…" : json)
+        + ", which task "
+        + task
+        + " cannot use";
   }
 
   private JsonNode find(String path) {

@@ -43,8 +43,10 @@ final class PythonText {
     }
     int first = text.codePointAt(0);
     int rest = Character.charCount(first);
+    // In lower case as a whole, since a Σ at the end of a word depends on what is before it.
+    int lower = text.substring(0, rest).toLowerCase(Locale.ROOT).length();
     return Character.toString(Character.toTitleCase(first))
-        + text.substring(rest).toLowerCase(Locale.ROOT);
+        + text.toLowerCase(Locale.ROOT).substring(lower);
   }
 
   /** {@code len}: characters, not UTF-16 units. */

@@ -2,6 +2,7 @@ package ai.owl.zeroshot;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -22,11 +23,15 @@ public final class TaskFile {
       Pattern.compile(
           "\\{\\{\\s*([\\w.]+)\\.index\\(\\s*([\\w.]+?)(?:\\.lstrip\\(\\))?\\s*\\)\\s*\\}\\}");
 
-  /** Names that change what is asked or scored, each with the only values that are understood. */
-  private static final Map<String, List<String>> ONLY = only();
+  /** Names that change what is asked or scored, each with the only value that is understood. */
+  private static final Map<String, String> ONLY = only();
 
   private static final Set<String> READ =
       Set.of("task", "doc_to_text", "doc_to_choice", "doc_to_target", "metric_list");
+
+  /** What makes one number of the items' scores: all that is known. */
+  private static final Map<String, String> METRIC =
+      Map.of("aggregation", "mean", "higher_is_better", "true");
 
   /** Names that say where items come from, or something to people. */
   private static final Set<String> NOT_READ =
@@ -44,12 +49,12 @@ public final class TaskFile {
           "should_decontaminate",
           "doc_to_decontamination_query");
 
-  private static Map<String, List<String>> only() {
-    Map<String, List<String>> only = new LinkedHashMap<>();
-    only.put("output_type", List.of("multiple_choice"));
-    only.put("target_delimiter", List.of(" "));
-    only.put("description", List.of(""));
-    only.put("num_fewshot", List.of("0"));
+  private static Map<String, String> only() {
+    Map<String, String> only = new LinkedHashMap<>();
+    only.put("output_type", "multiple_choice");
+    only.put("target_delimiter", " ");
+    only.put("description", "");
+    only.put("num_fewshot", "0");
     return only;
   }
 
@@ -86,6 +91,7 @@ public final class TaskFile {
           name,
           new ZeroShotTask.Form.Question(new Template(text("doc_to_text")), choices()),
           answer(),
+          split(),
           metrics());
     } catch (IllegalArgumentException unknownNotation) {
       throw unknownNotation.getMessage().startsWith("Cannot use " + location)
@@ -96,10 +102,10 @@ public final class TaskFile {
 
   private void requireUnderstood(String key) {
     if (ONLY.containsKey(key)) {
-      String value = content.path(key).asText();
-      if (!content.path(key).isNull() && !ONLY.get(key).contains(value)) {
-        throw wrong(
-            "its " + key + " is \"" + value + "\", and only " + ONLY.get(key) + " is known");
+      JsonNode value = content.path(key);
+      String only = ONLY.get(key);
+      if (!value.isNull() && !(value.isValueNode() && value.asText().equals(only))) {
+        throw wrong("its " + key + " is " + value + ", and only \"" + only + "\" is known");
       }
     } else if (!READ.contains(key) && !NOT_READ.contains(key)) {
       List<String> known = new ArrayList<>(new TreeSet<>(READ));
@@ -120,6 +126,9 @@ public final class TaskFile {
       }
       texts.add(choice.asText());
     }
+    if (new HashSet<>(texts).size() < texts.size()) {
+      throw wrong("its doc_to_choice has the same text twice: " + texts);
+    }
     if (texts.size() < 2) {
       throw wrong("its doc_to_choice is no list of two texts or more, and no field that is one");
     }
@@ -137,9 +146,21 @@ public final class TaskFile {
     return target.contains("{{") ? new Answer.Field(List.of(path), 0) : new Answer.Choice(path);
   }
 
+  /** lm-eval takes the test split, if there is one. */
+  private String split() {
+    String test = content.path("test_split").asText("");
+    return test.isEmpty() ? content.path("validation_split").asText("") : test;
+  }
+
   private List<TaskMetric> metrics() {
-    if (!content.has("metric_list")) {
+    if (!content.hasNonNull("metric_list")) {
       return List.of(TaskMetric.values());
+    }
+    if (!content.path("metric_list").isArray()) {
+      throw wrong(
+          "its metric_list is "
+              + content.path("metric_list")
+              + ", and no list, such as [{metric: acc}]");
     }
     List<TaskMetric> metrics = new ArrayList<>();
     for (JsonNode entry : content.path("metric_list")) {
@@ -152,6 +173,14 @@ public final class TaskFile {
       if (metrics.isEmpty() || !metrics.get(metrics.size() - 1).label().equals(name)) {
         throw wrong("its metric_list has \"" + name + "\"; acc and acc_norm are known");
       }
+      METRIC.forEach(
+          (key, only) -> {
+            if (entry.has(key) && !entry.path(key).asText().equals(only)) {
+              throw wrong(
+                  "the %s of its metric %s is %s, and only %s is known"
+                      .formatted(key, name, entry.path(key), only));
+            }
+          });
     }
     if (!metrics.contains(TaskMetric.ACC)) {
       throw wrong("its metric_list lacks acc, which the mean of tasks is made of");

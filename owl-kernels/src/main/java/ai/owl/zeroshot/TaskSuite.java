@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.Collectors;
 
 /**
  * The items of some tasks, ready to be run through a model: all of their choices as token
@@ -96,8 +97,11 @@ public final class TaskSuite {
             "Cannot score task "
                 + source.task().name()
                 + ": "
-                + source.items().stream().map(RecordSource::location).toList()
-                + " holds no items");
+                + source.items().stream()
+                    .map(RecordSource::location)
+                    .collect(Collectors.joining(", "))
+                + (source.items().size() == 1 ? " holds" : " hold")
+                + " no items");
       }
       entries.add(new Entry(source.task(), List.copyOf(reading.items)));
       reading.warning().ifPresent(warnings::add);

@@ -1,5 +1,6 @@
 package ai.owl.zeroshot;
 
+import com.fasterxml.jackson.databind.node.TextNode;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
@@ -21,7 +22,7 @@ record Template(String text) implements Serializable {
     if (rest.contains("{{") || rest.contains("{%") || rest.contains("{#")) {
       throw new IllegalArgumentException(
           "Cannot use the template "
-              + text
+              + shown(text)
               + ": only {{field}}, {{field.inner}} and {{field|capitalize}} are known");
     }
     Matcher expression = EXPRESSION.matcher(text);
@@ -29,7 +30,7 @@ record Template(String text) implements Serializable {
       if (expression.group(2) != null && !expression.group(2).equals("capitalize")) {
         throw new IllegalArgumentException(
             "Cannot use the template "
-                + text
+                + shown(text)
                 + ": the filter "
                 + expression.group(2)
                 + " is unknown; capitalize is known");
@@ -64,7 +65,12 @@ record Template(String text) implements Serializable {
       return text.strip();
     }
     throw new IllegalArgumentException(
-        "Cannot take " + text + " for a field: write its name, or {{name}}");
+        "Cannot take " + shown(text) + " for a field: write its name, or {{name}}");
+  }
+
+  /** In quotes, and on one line. */
+  private static String shown(String text) {
+    return TextNode.valueOf(text).toString();
   }
 
   /** Names of the fields it is made from; for tests. */

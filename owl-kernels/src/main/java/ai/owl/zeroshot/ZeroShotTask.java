@@ -14,11 +14,16 @@ import java.util.stream.Collectors;
  * @param name as lm-evaluation-harness calls it
  * @param form how an item is put
  * @param answer where an item says which choice is right
+ * @param split of its data set whose items lm-evaluation-harness scores, such as {@code test};
+ *     empty if that is not known
  * @param metrics that are reported of it
  */
-public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetric> metrics)
+public record ZeroShotTask(
+    String name, Form form, Answer answer, String split, List<TaskMetric> metrics)
     implements Serializable {
   private static final List<TaskMetric> ACC = List.of(TaskMetric.ACC);
+  private static final String TEST = "test";
+  private static final String VALIDATION = "validation";
   private static final List<TaskMetric> BOTH = List.of(TaskMetric.ACC, TaskMetric.ACC_NORM);
 
   /** The seven tasks of the OWL and Wanda papers, in their order. */
@@ -30,6 +35,7 @@ public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetri
                   new Template("{{passage}}\nQuestion: {{question}}?\nAnswer:"),
                   new Choices.Fixed(List.of("no", "yes"))),
               new Answer.Field(List.of("label", "answer"), 0),
+              VALIDATION,
               ACC),
           new ZeroShotTask(
               "rte",
@@ -37,6 +43,7 @@ public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetri
                   new Template("{{sentence1}}\nQuestion: {{sentence2}} True or False?\nAnswer:"),
                   new Choices.Fixed(List.of("True", "False"))),
               new Answer.Field(List.of("label"), 0),
+              VALIDATION,
               ACC),
           new ZeroShotTask(
               "hellaswag",
@@ -44,11 +51,13 @@ public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetri
                   new Template("{{activity_label}}: {{ctx_a}} {{ctx_b|capitalize}}"),
                   new Choices.Field("endings")),
               new Answer.Field(List.of("label"), 0),
+              VALIDATION,
               BOTH),
           new ZeroShotTask(
               "winogrande",
               new Form.Blank("sentence", List.of("option1", "option2")),
               new Answer.Field(List.of("answer"), 1),
+              VALIDATION,
               ACC),
           arc("arc_easy"),
           arc("arc_challenge"),
@@ -57,6 +66,7 @@ public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetri
               new Form.Question(
                   new Template("{{question_stem}}"), new Choices.Field("choices.text")),
               new Answer.Label("choices.label", "answerKey"),
+              TEST,
               BOTH));
 
   private static ZeroShotTask arc(String name) {
@@ -65,6 +75,7 @@ public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetri
         new Form.Question(
             new Template("Question: {{question}}\nAnswer:"), new Choices.Field("choices.text")),
         new Answer.Label("choices.label", "answerKey"),
+        TEST,
         BOTH);
   }
 
@@ -82,7 +93,8 @@ public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetri
                 "Cannot score task "
                     + name
                     + ": it is unknown; known are "
-                    + KNOWN.stream().map(ZeroShotTask::name).collect(Collectors.joining(", "))));
+                    + KNOWN.stream().map(ZeroShotTask::name).collect(Collectors.joining(", "))
+                    + "; --task FILE.yaml describes another"));
   }
 
   /**
@@ -100,6 +112,9 @@ public record ZeroShotTask(String name, Form form, Answer answer, List<TaskMetri
   /** Puts an item into the task's words. */
   Put put(Item item) {
     List<String> choices = form.choices(item);
+    if (choices.size() < 2) {
+      throw item.wrong("has one choice only, " + choices + ", which any model finds: task " + name);
+    }
     return new Put(
         form.requests(item, choices),
         choices.stream().mapToInt(PythonText::length).toArray(),

@@ -39,6 +39,24 @@ class TaskFileTest {
   }
 
   @Test
+  void knowsWhichSplitLmEvalScores() {
+    assertThat(parse(TASK).split()).isEmpty();
+    String validated = TASK.replace("'json'", "'json', 'validation_split': 'dev'");
+    assertThat(parse(validated).split()).isEqualTo("dev");
+    String tested = validated.replace("'json'", "'json', 'test_split': 'test'");
+    assertThat(parse(tested).split()).isEqualTo("test");
+    assertThat(parse(validated.replace("'json'", "'json', 'test_split': null")).split())
+        .isEqualTo("dev");
+  }
+
+  @Test
+  void takesMetricsAsLmEvalWritesThem() {
+    String written = "'metric': 'acc', 'aggregation': 'mean', 'higher_is_better': true";
+    assertThat(parse(TASK.replace("'metric': 'acc'", written)).metrics())
+        .containsExactly(TaskMetric.ACC);
+  }
+
+  @Test
   void takesChoicesAndLabelsFromFields() {
     ZeroShotTask task =
         parse(
@@ -64,7 +82,14 @@ class TaskFileTest {
           {{q}}                     ; {{q|upper}}                   ; the filter upper is unknown
           ['cat', '2']              ; ['cat', 2]                    ; its doc_to_choice has 2, which is no text
           ['cat', '2']              ; ['cat']                       ; no list of two texts or more
-          'gold'                    ; '{{gold + 1}}'                ; cannot take {{gold + 1}} for a field
+          ['cat', '2']              ; ['2', '2']                    ; its doc_to_choice has the same text twice: [2, 2]
+          'dataset_path': 'json'    ; 'target_delimiter': [' ']     ; its target_delimiter is [" "], and only " " is known
+          'dataset_path': 'json'    ; 'num_fewshot': 5              ; its num_fewshot is 5, and only "0" is known
+          {{q}} Answer:             ; {% if q %}                    ; cannot use the template "{% if q %}": only
+          [{'metric': 'acc'}]       ; 'acc'                         ; its metric_list is "acc", and no list
+          'metric': 'acc'           ; 'metric': 'acc', 'aggregation': 'median' ; the aggregation of its metric acc is "median", and only mean is known
+          'metric': 'acc'           ; 'metric': 'acc', 'higher_is_better': false ; the higher_is_better of its metric acc is false, and only true
+          'gold'                    ; '{{gold + 1}}'                ; cannot take "{{gold + 1}}" for a field
           'metric': 'acc'           ; 'metric': 'f1'                ; its metric_list has "f1"
           'metric': 'acc'           ; 'metric': 'acc_norm'          ; its metric_list lacks acc
           """,

@@ -155,7 +155,7 @@ class TaskSuiteTest {
                 + " \\d+ tokens, and the model sees 30; leave this item out of task arc_easy");
     assertThatThrownBy(() -> read("arc_easy", 30, ""))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("Cannot score task arc_easy: [items.jsonl] holds no items");
+        .hasMessage("Cannot score task arc_easy: items.jsonl holds no items");
   }
 
   @Test

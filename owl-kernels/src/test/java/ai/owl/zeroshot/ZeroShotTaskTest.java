@@ -106,7 +106,7 @@ class ZeroShotTaskTest {
     assertThatThrownBy(() -> ZeroShotTask.named("mmlu"))
         .hasMessage(
             "Cannot score task mmlu: it is unknown; known are boolq, rte, hellaswag, winogrande,"
-                + " arc_easy, arc_challenge, openbookqa");
+                + " arc_easy, arc_challenge, openbookqa; --task FILE.yaml describes another");
   }
 
   @ParameterizedTest
@@ -119,12 +119,17 @@ class ZeroShotTaskTest {
           boolq      | {'passage': '', 'question': 'x'} | has no field "label"
           boolq      | {'passage': '', 'question': 'x', 'label': 2} | has the answer 2 in field "label", outside of 0..1
           rte        | {'sentence1': '', 'sentence2': '', 'label': -1} | has the answer -1
-          rte        | {'sentence1': '', 'sentence2': {}, 'label': 0} | has a field "sentence2" that is not text
-          hellaswag  | {'activity_label': '', 'ctx_a': '', 'ctx_b': '', 'endings': [], 'label': ''} | has a field "endings" that is not a list
-          hellaswag  | {'activity_label': '', 'ctx_a': '', 'ctx_b': '', 'endings': ['a'], 'label': ''} | has the answer "", which is none of [a]
+          rte        | {'sentence1': '', 'sentence2': {}, 'label': 0} | has a field "sentence2" that is not text but {}, which task rte
+          hellaswag  | {'activity_label': '', 'ctx_a': '', 'ctx_b': '', 'endings': [], 'label': ''} | has a field "endings" that is not a list of texts but []
+          hellaswag  | {'activity_label': '', 'ctx_a': '', 'ctx_b': '', 'endings': ['a', 'b'], 'label': ''} | has the answer "" in field "label", which is none of [a, b]; items without an answer
+          hellaswag  | {'activity_label': '', 'ctx_a': '', 'ctx_b': '', 'endings': ['a', null], 'label': '0'} | has a field "endings" that is not text but null
+          hellaswag  | {'activity_label': '', 'ctx_a': '', 'ctx_b': '', 'endings': ['a'], 'label': '0'} | has one choice only, [a], which any model finds: task hellaswag
           winogrande | {'sentence': 'none', 'option1': 'a', 'option2': 'b', 'answer': '1'} | without a blank (_) to fill
           winogrande | {'sentence': '_', 'option1': 'a', 'option2': 'b', 'answer': '0'} | outside of 1..2
-          arc_easy   | {'question': '', 'choices': {'text': ['a'], 'label': ['A']}, 'answerKey': 'B'} | which is none of [A]
+          arc_easy   | {'question': '', 'choices': {'text': ['a', 'b'], 'label': ['A', 'B']}, 'answerKey': 'C'} | has the answer "C" in field "answerKey", which is none of [A, B]
+          arc_easy   | {'question': '', 'choices': {'text': ['a', 'b', 'c'], 'label': ['A', 'B']}, 'answerKey': 'B'} | has 2 labels in field "choices.label", and 3 choices
+          arc_easy   | {'question': '', 'choices': {'text': ['a', 'b'], 'label': ['A', 'B', 'C']}, 'answerKey': 'C'} | has 3 labels in field "choices.label", and 2 choices
+          arc_easy   | {'question': 7.5, 'choices': {'text': ['a', 'b'], 'label': ['A', 'B']}, 'answerKey': 'A'} | has a field "question" that is not text but 7.5
           """)
   void refusesItemsThatLackSomething(String task, String item, String message) {
     assertThatThrownBy(() -> put(task, item))
@@ -144,7 +149,7 @@ class ZeroShotTaskTest {
     for (String unknown : List.of("{{a|upper}}", "{{a", "{% if a %}", "{{a[0]}}", "{# no #}")) {
       assertThatThrownBy(() -> new Template(unknown))
           .isInstanceOf(IllegalArgumentException.class)
-          .hasMessageStartingWith("Cannot use the template " + unknown);
+          .hasMessageStartingWith("Cannot use the template \"" + unknown + "\": ");
     }
   }
 
@@ -156,6 +161,8 @@ class ZeroShotTaskTest {
     assertThat(PythonText.stripTrailing(" a\u200b")).isEqualTo(" a\u200b"); // no space there
     assertThat(PythonText.capitalize("")).isEmpty();
     assertThat(PythonText.capitalize("ǆ ABC")).isEqualTo("ǅ abc");
+    assertThat(PythonText.capitalize("ΌΣ ΣΣ")).isEqualTo("Ός σς");
+    assertThat(PythonText.capitalize("İΣ")).isEqualTo("İς");
     assertThat(PythonText.capitalize(" ABC")).isEqualTo(" abc");
     assertThat(PythonText.length("a😀é")).isEqualTo(3);
   }

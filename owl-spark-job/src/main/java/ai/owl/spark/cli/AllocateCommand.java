@@ -86,7 +86,7 @@ final class AllocateCommand implements Callable<Integer> {
               + ": there are none; make them with owl calibrate, or with prune or sweep and the"
               + " same --statistics");
     }
-    JsonFile.requireWritable(storage, output);
+    JsonFile.requireWritable(storage, "--output", output);
     List<LayerProfile> profiles = store.profiles();
     SparsityAllocator allocator;
     Optional<Double> target = sparsity;

@@ -111,8 +111,12 @@ final class EvaluateCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "Cannot use --log-samples without --tasks: it holds the scores of their items");
     }
+    if (samplesFile != null && samplesFile.equals(json)) {
+      throw new IllegalArgumentException(
+          "Cannot write --log-samples " + samplesFile + ": --json writes to the same file");
+    }
     List<ZeroShotTask> asked = TaskInput.named(tasks, "--tasks");
-    TaskSuite.Options options = taskFlags.options();
+    TaskSuite.Options options = taskFlags.options(tasks, "--tasks");
     String data = triesTasks ? taskFlags.data("--tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session = SparkContexts.open("evaluate")) {
@@ -120,8 +124,8 @@ final class EvaluateCommand implements Callable<Integer> {
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       // What can be refused at once is refused before any text is tokenized.
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
-      JsonFile.requireWritable(storage, json);
-      JsonFile.requireWritable(storage, samplesFile);
+      JsonFile.requireWritable(storage, "--json", json);
+      JsonFile.requireWritable(storage, "--log-samples", samplesFile);
       progress.say(InspectCommand.summary(model, layout));
       computeFlags.announce(progress);
       SparkPipeline pipeline =
@@ -134,10 +138,10 @@ final class EvaluateCommand implements Callable<Integer> {
       double seconds = 0; // for the tasks
       if (triesTasks) {
         long start = System.nanoTime();
-        suite =
-            Optional.of(
-                new TaskInput(spark.hadoopConfiguration(), storage)
-                    .read(asked, taskFlags.files(), data, options, layout, model));
+        TaskInput input = new TaskInput(spark.hadoopConfiguration(), storage);
+        suite = Optional.of(input.read(asked, taskFlags.files(), data, options, layout, model));
+        input.requireNotRead("--json", json);
+        input.requireNotRead("--log-samples", samplesFile);
         progress.say("tasks: " + TaskInput.summary(suite.get()));
         taskFlags.describe(inputs, tasks);
         seconds += (System.nanoTime() - start) / 1e9;

@@ -10,24 +10,35 @@ import java.nio.file.FileSystemException;
 final class JsonFile {
   private JsonFile() {}
 
-  /** Finds out whether the file can be made before hours are spent on its content. */
-  static void requireWritable(Storage storage, String location) throws IOException {
+  /**
+   * Finds out whether the file can be made before hours are spent on its content.
+   *
+   * @param option that gives it, for messages
+   * @param location of the file; null if none is asked for
+   */
+  static void requireWritable(Storage storage, String option, String location) throws IOException {
     if (location == null) {
       return;
     }
     if (location.endsWith(".safetensors") || location.endsWith(".index.json")) {
       throw new IllegalArgumentException(
-          "Cannot write --json " + location + ": that is the name of a file of a checkpoint");
+          "Cannot write "
+              + option
+              + " "
+              + location
+              + ": that is the name of a file of a checkpoint");
     }
     if (storage.isFolder(location)) {
       throw new IllegalArgumentException(
-          "Cannot write --json " + location + ": it is a folder; give the name of a file");
+          "Cannot write " + option + " " + location + ": it is a folder; give the name of a file");
     }
     try {
       storage.create(location).abort();
     } catch (FileSystemException e) {
       throw new IllegalArgumentException(
-          "Cannot write --json "
+          "Cannot write "
+              + option
+              + " "
               + location
               + ": "
               + (e.getReason() == null ? e.getClass().getSimpleName() : e.getReason()),

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.EOFException;
 import java.io.IOException;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
@@ -26,8 +27,8 @@ record ParquetRecords(Configuration hadoop, String location) implements RecordSo
             .withConf(hadoop)
             .build()) {
       long number = 0;
-      for (Group row = next(rows); row != null; row = next(rows)) {
-        records.accept("row " + number++, object(row));
+      for (ObjectNode row = next(rows); row != null; row = next(rows)) {
+        records.accept("row " + number++, row);
       }
     }
   }
@@ -35,13 +36,31 @@ record ParquetRecords(Configuration hadoop, String location) implements RecordSo
   /**
    * The library tells of a damaged file by exceptions of many kinds; what is done with a row, not.
    */
-  private Group next(ParquetReader<Group> rows) throws IOException {
+  private ObjectNode next(ParquetReader<Group> rows) throws IOException {
     try {
-      return rows.read();
+      Group row = rows.read();
+      return row == null ? null : object(row);
+    } catch (EOFException e) {
+      throw damaged("it ends too early", e);
+    } catch (IOException e) {
+      // Headers are decoded from memory, so that failing at that is not the storage's failure.
+      Throwable cause = e.getCause();
+      if (cause != null && cause.getClass().getName().contains(".thrift.")) {
+        throw damaged(e.getMessage(), e);
+      }
+      throw e;
     } catch (RuntimeException e) {
-      throw new MalformedCheckpointException(
-          "Cannot read " + location + " as Parquet: " + e.getMessage(), e);
+      throw damaged(e.getMessage(), e);
     }
+  }
+
+  private MalformedCheckpointException damaged(String what, Exception cause) {
+    return new MalformedCheckpointException(
+        "Cannot read "
+            + location
+            + " as Parquet: "
+            + String.valueOf(what).lines().findFirst().orElse("").replaceFirst(" Struct: .*", ""),
+        cause);
   }
 
   private static ObjectNode object(Group group) {

@@ -178,7 +178,7 @@ final class PruneCommand implements Callable<Integer> {
               + " dense: Gram matrices behind pruned blocks serve no other run");
     }
     List<ZeroShotTask> tasks = TaskInput.named(evaluateTasks, "--evaluate-tasks");
-    TaskSuite.Options taskOptions = taskFlags.options();
+    TaskSuite.Options taskOptions = taskFlags.options(evaluateTasks, "--evaluate-tasks");
     boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
     String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
@@ -189,7 +189,7 @@ final class PruneCommand implements Callable<Integer> {
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));
       PruneOptions options = allocationFlags.isList() ? withList(asked, layout, storage) : asked;
       OutputCheckpoint.requireFree(storage, options);
-      JsonFile.requireWritable(storage, json);
+      JsonFile.requireWritable(storage, "--json", json);
       progress.say(InspectCommand.summary(model, layout));
       if (options.needsCalibration() || !evaluate.isEmpty() || triesTasks) {
         computeFlags.announce(progress);
@@ -220,9 +220,10 @@ final class PruneCommand implements Callable<Integer> {
       }
       SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
       if (triesTasks) {
+        TaskInput taskInput = new TaskInput(spark.hadoopConfiguration(), storage);
         TaskSuite suite =
-            new TaskInput(spark.hadoopConfiguration(), storage)
-                .read(tasks, taskFlags.files(), taskData, taskOptions, layout, model);
+            taskInput.read(tasks, taskFlags.files(), taskData, taskOptions, layout, model);
+        taskInput.requireNotRead("--json", json);
         progress.say("tasks: " + TaskInput.summary(suite));
         taskFlags.describe(inputs, evaluateTasks);
         pipeline = pipeline.withTasks(suite);

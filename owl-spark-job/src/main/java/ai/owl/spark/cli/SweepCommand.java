@@ -216,7 +216,7 @@ final class SweepCommand implements Callable<Integer> {
       options(named).ways();
     }
     List<ZeroShotTask> tasks = TaskInput.named(evaluateTasks, "--evaluate-tasks");
-    TaskSuite.Options taskOptions = taskFlags.options();
+    TaskSuite.Options taskOptions = taskFlags.options(evaluateTasks, "--evaluate-tasks");
     boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
     String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();

@@ -5,10 +5,19 @@ import ai.owl.zeroshot.TaskSuite;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** The flags that say how zero-shot tasks are asked and scored. */
 final class TaskFlags {
+  /** Those that say something of the tasks, and none of their own. */
+  private static final List<String> WITH_TASKS =
+      List.of("--task-data", "--limit", "--few-shot", "--scoring", "--batch-tokens");
+
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec command;
+
   @Option(
       names = "--task-data",
       paramLabel = "URI",
@@ -60,8 +69,25 @@ final class TaskFlags {
               + " takes memory. Default: ${DEFAULT-VALUE}.")
   private int batchTokens;
 
-  /** Checks all that can be checked before anything is read. */
-  TaskSuite.Options options() {
+  /**
+   * Checks all that can be checked before anything is read.
+   *
+   * @param names of known tasks that are asked for
+   * @param option that gives them, for messages
+   */
+  TaskSuite.Options options(List<String> names, String option) {
+    if (names.isEmpty() && files.isEmpty()) {
+      for (String given : WITH_TASKS) {
+        if (isGiven(given)) {
+          throw new IllegalArgumentException(
+              "Cannot use " + given + " without " + option + " or --task: no task is asked for");
+        }
+      }
+    }
+    if (limit == 0 && isGiven("--limit")) {
+      throw new IllegalArgumentException(
+          "Cannot use --limit 0: it is at least 1; leave it out for all items");
+    }
     if (fewShot != 0) {
       throw new IllegalArgumentException(
           "Cannot use --few-shot "
@@ -69,6 +95,10 @@ final class TaskFlags {
               + ": items are asked without examples, as the pruning papers do; leave it at 0");
     }
     return new TaskSuite.Options(scoring, limit, batchTokens);
+  }
+
+  private boolean isGiven(String option) {
+    return command.commandLine().getParseResult().hasMatchedOption(option);
   }
 
   /** Files that describe tasks. */
@@ -82,7 +112,7 @@ final class TaskFlags {
         () ->
             new IllegalArgumentException(
                 "Cannot use "
-                    + option
+                    + (files.isEmpty() ? option : "--task")
                     + " without --task-data: name the folder that holds the tasks' items"));
   }
 

@@ -9,10 +9,8 @@ import ai.owl.zeroshot.TaskFile;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotTask;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.FileNotFoundException;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -20,20 +18,15 @@ import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.apache.hadoop.conf.Configuration;
-import org.yaml.snakeyaml.LoaderOptions;
-import org.yaml.snakeyaml.Yaml;
-import org.yaml.snakeyaml.constructor.SafeConstructor;
-import org.yaml.snakeyaml.error.YAMLException;
+import org.apache.hadoop.fs.Path;
 
 /** Finds the items of tasks and makes them ready for a model. */
 final class TaskInput {
   private static final int MAX_TASK_FILE = 1 << 20;
 
-  private static final List<String> SUFFIXES =
-      List.of(".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet");
-
   private final Configuration hadoop;
   private final Storage storage;
+  private final List<String> read = new ArrayList<>();
 
   TaskInput(Configuration hadoop, Storage storage) {
     this.hadoop = hadoop;
@@ -48,7 +41,8 @@ final class TaskInput {
   static List<ZeroShotTask> named(List<String> names, String option) {
     Set<String> seen = new HashSet<>();
     List<ZeroShotTask> tasks = new ArrayList<>();
-    for (String name : names) {
+    for (String written : names) {
+      String name = written.strip(); // "boolq, rte"
       if (!seen.add(name)) {
         throw new IllegalArgumentException(
             "Cannot use " + option + ": task " + name + " is named twice");
@@ -62,7 +56,9 @@ final class TaskInput {
   private List<ZeroShotTask> with(List<ZeroShotTask> named, List<String> files) throws IOException {
     List<ZeroShotTask> tasks = new ArrayList<>(named);
     for (String file : files) {
-      ZeroShotTask own = TaskFile.parse(file, yaml(file));
+      read.add(file);
+      ZeroShotTask own =
+          TaskFile.parse(file, TaskYaml.parse(file, storage.readAll(file, MAX_TASK_FILE)));
       if (tasks.stream().anyMatch(other -> other.name().equals(own.name()))) {
         throw new IllegalArgumentException(
             "Cannot use " + file + " as a task: another one is called " + own.name() + ", too");
@@ -70,22 +66,6 @@ final class TaskInput {
       tasks.add(own);
     }
     return tasks;
-  }
-
-  private JsonNode yaml(String file) throws IOException {
-    String text = new String(storage.readAll(file, MAX_TASK_FILE), StandardCharsets.UTF_8);
-    try {
-      // The safe constructor makes nothing but maps, lists, texts and numbers.
-      Object content = new Yaml(new SafeConstructor(new LoaderOptions())).load(text);
-      return new JsonMapper().valueToTree(content);
-    } catch (YAMLException e) {
-      throw new IllegalArgumentException(
-          "Cannot use "
-              + file
-              + " as a task: it is not plain YAML: "
-              + e.getMessage().lines().findFirst().orElse(""),
-          e);
-    }
   }
 
   /**
@@ -115,12 +95,36 @@ final class TaskInput {
     List<ZeroShotTask> tasks = with(named, files);
     List<TaskSuite.Source> sources = new ArrayList<>();
     for (ZeroShotTask task : tasks) {
-      sources.add(new TaskSuite.Source(task, sources(task.name(), data, tasks.size())));
+      sources.add(new TaskSuite.Source(task, sources(task, data, tasks.size())));
     }
     try (TextTokenizer tokenizer = TextTokenizer.load(storage, model)) {
       return TaskSuite.read(
           sources, options, layout.config(), tokenizer, beginning(Checkpoint.open(storage, model)));
     }
+  }
+
+  /**
+   * Refuses an output that would take the place of what tasks were read from.
+   *
+   * @param option that gives it, for messages
+   * @param output null if none is asked for
+   */
+  void requireNotRead(String option, String output) throws IOException {
+    if (output == null) {
+      return;
+    }
+    Path written = qualified(output);
+    for (String input : read) {
+      if (qualified(input).equals(written)) {
+        throw new IllegalArgumentException(
+            "Cannot write " + option + " " + output + ": the tasks are read from it");
+      }
+    }
+  }
+
+  private Path qualified(String location) throws IOException {
+    Path path = new Path(location);
+    return path.getFileSystem(hadoop).makeQualified(path);
   }
 
   static String summary(TaskSuite suite) {
@@ -144,7 +148,7 @@ final class TaskInput {
     return OptionalInt.empty();
   }
 
-  private List<RecordSource> sources(String task, String data, int tasks) throws IOException {
+  private List<RecordSource> sources(ZeroShotTask task, String data, int tasks) throws IOException {
     if (!storage.exists(data)) {
       throw new FileNotFoundException(data + ": it does not exist");
     }
@@ -159,40 +163,11 @@ final class TaskInput {
       }
       return List.of(source(data));
     }
-    List<String> names = storage.list(data);
-    for (String suffix : SUFFIXES) {
-      if (names.contains(task + suffix)) {
-        return List.of(source(Storage.resolve(data, task + suffix)));
-      }
-    }
-    String folder = Storage.resolve(data, task);
-    if (names.contains(task) && storage.isFolder(folder)) {
-      List<RecordSource> parts =
-          storage.list(folder).stream()
-              .filter(name -> SUFFIXES.stream().anyMatch(name::endsWith))
-              .sorted()
-              .map(name -> source(Storage.resolve(folder, name)))
-              .toList();
-      if (!parts.isEmpty()) {
-        return parts;
-      }
-    }
-    throw new FileNotFoundException(
-        data
-            + ": it has no items of task "
-            + task
-            + "; expected "
-            + task
-            + ".jsonl, "
-            + task
-            + ".json (each also .gz), "
-            + task
-            + ".parquet, or a folder "
-            + task
-            + " of such files");
+    return new TaskFolder(storage, data).items(task).stream().map(this::source).toList();
   }
 
   private RecordSource source(String location) {
+    read.add(location);
     return location.endsWith(".parquet")
         ? new ParquetRecords(hadoop, location)
         : RecordSource.of(storage, location);
