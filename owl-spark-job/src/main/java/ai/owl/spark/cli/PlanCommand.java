@@ -166,8 +166,8 @@ final class PlanCommand implements Callable<Integer> {
     Workload workload = new Workload(sampled.sequences(), sampled.length(), windows, statistics);
     Optional<Long> limit = memory.map(PlanCommand::bytes);
     PruneOptions options = options();
-    JsonFile.requireWritable(storage, json);
-    JsonFile.requireWritable(storage, saveRates);
+    JsonFile.requireWritable(storage, "--json", json);
+    JsonFile.requireWritable(storage, "--save-rates", saveRates);
     boolean hasWeights = Checkpoint.hasWeights(storage, model);
     ModelLayout layout =
         hasWeights ? ModelLayout.of(Checkpoint.open(storage, model)) : shapes(storage);

@@ -178,6 +178,15 @@ final class ExecutorBlocks {
     return new Lease(entry);
   }
 
+  /**
+   * Makes room for a task of a flat job, which loads a block for itself: what a pass has kept here
+   * serves nobody any more.
+   */
+  static void acquireForFlatJob() throws InterruptedException {
+    clear();
+    FLAT_JOB_BLOCKS.acquire();
+  }
+
   /** Forgets all blocks and buffers that are not in use. */
   static void clear() {
     synchronized (ENTRIES) {

@@ -30,7 +30,7 @@ record ProfileTask(
   static LayerProfile carryOut(ExecutorBlocks.Source source, ProfileTask task)
       throws IOException, InterruptedException {
     ExecutorBlocks.useTaskCpus(TaskContext.get());
-    ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
+    ExecutorBlocks.acquireForFlatJob();
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), task.block(), reader)) {
       return ProfileMeasurement.of(block, task.statistics(), task.thresholds(), task.asked());

@@ -41,7 +41,7 @@ sealed interface ShardTask extends Serializable {
     }
     PrunedBlock plan = task instanceof Prune prune ? prune.block() : ((Count) task).block();
     ExecutorBlocks.useTaskCpus(TaskContext.get());
-    ExecutorBlocks.FLAT_JOB_BLOCKS.acquire();
+    ExecutorBlocks.acquireForFlatJob();
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), plan.layout(), reader)) {
       List<PrunedLinear> linears =
