@@ -36,22 +36,29 @@ OWL = [str(ROOT / "submit" / "owl")]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One way to prune; `masks` is the share of weights that may be removed on one side only, by rounding."""
+    """One way to prune.
+
+    `first` and `masks` are the shares of weights that may be removed on one side only, by rounding: of the first block, which
+    both sides see on the same inputs, and of all. SparseGPT carries a flipped weight on into what it makes of all others: with its
+    Cholesky factor in float64 instead of float32, PyTorch's own masks differ by 0.03 % in the first block of this
+    checkpoint, and by 3 to 5 % in the other three.
+    """
 
     name: str
     metric: str
     propagation: str
     compute: str
+    first: float
     masks: float
 
 
 CASES = [
-    Case("OWL-Wanda, sequential", "wanda", "sequential", "float32", 0.002),
-    Case("OWL-Wanda, dense", "wanda", "dense", "float32", 0.002),
-    Case("OWL-SparseGPT, sequential", "sparsegpt", "sequential", "float32", 0.02),
-    Case("OWL-Wanda, sequential, bfloat16", "wanda", "sequential", "bfloat16", 0.02),
-    Case("OWL-Wanda, dense, bfloat16", "wanda", "dense", "bfloat16", 0.02),
-    Case("OWL-SparseGPT, sequential, bfloat16", "sparsegpt", "sequential", "bfloat16", 0.05),
+    Case("OWL-Wanda, sequential", "wanda", "sequential", "float32", 0.001, 0.002),
+    Case("OWL-Wanda, dense", "wanda", "dense", "float32", 0.001, 0.002),
+    Case("OWL-SparseGPT, sequential", "sparsegpt", "sequential", "float32", 0.001, 0.06),
+    Case("OWL-Wanda, sequential, bfloat16", "wanda", "sequential", "bfloat16", 0.02, 0.02),
+    Case("OWL-Wanda, dense, bfloat16", "wanda", "dense", "bfloat16", 0.02, 0.02),
+    Case("OWL-SparseGPT, sequential, bfloat16", "sparsegpt", "sequential", "bfloat16", 0.05, 0.1),
 ]
 
 # Comparisons beyond a case's own row: what, (case, side), divided by (case, side).
@@ -150,13 +157,14 @@ def check(case, mine, theirs, folder):
 
     a, b = tensors(folder / "ours"), tensors(folder / "pytorch")
     names = [name for name in a if re.search(r"layers\.\d+\..*_proj\.weight$", name)]
-    different = total = 0
-    for name in names:
-        gone = a[name].get_tensor(name) == 0
-        different += (gone != (b[name].get_tensor(name) == 0)).sum().item()
-        total += gone.numel()
-    if not names or different > case.masks * total:
-        raise Failed(f"{case.name}: {different} of {total} weights went on one side only, more than {case.masks:.1%}")
+    for limit, scope in ((case.first, [name for name in names if ".layers.0." in name]), (case.masks, names)):
+        different = total = 0
+        for name in scope:
+            gone = a[name].get_tensor(name) == 0
+            different += (gone != (b[name].get_tensor(name) == 0)).sum().item()
+            total += gone.numel()
+        if not scope or different > limit * total:
+            raise Failed(f"{case.name}: {different} of {total} weights went on one side only, more than {limit:.1%}")
     return different / total
 
 

@@ -20,6 +20,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFOR
 import allocations
 import architectures
 import bad_input
+import computing
 import demo
 import generating
 import loading
@@ -40,7 +41,7 @@ from verdict import Failed
 def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
-        oracle, stories, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
+        oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
         snippet, repeating, bad_input,
     )
     for module in modules:

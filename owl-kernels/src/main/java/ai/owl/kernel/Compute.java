@@ -18,7 +18,8 @@ public enum Compute {
 
   /**
    * Bfloat16 weights times activations rounded to bfloat16: faster, and half of the memory for
-   * weights. Norms and Gram matrices are still of the activations before they are rounded.
+   * weights. Weights of another type are sums of two bfloat16, and cost two products. Norms and
+   * Gram matrices are still of the activations before they are rounded.
    */
   BFLOAT16;
 

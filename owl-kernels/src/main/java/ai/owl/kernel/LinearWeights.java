@@ -9,7 +9,7 @@ import java.util.List;
  * #replace} needs them alone.
  */
 public sealed interface LinearWeights extends AutoCloseable
-    permits MatrixWeights, PackedWeights, RoundedWeights {
+    permits MatrixWeights, PackedWeights, SplitWeights {
 
   /**
    * Weights for products in some precision.
@@ -30,7 +30,7 @@ public sealed interface LinearWeights extends AutoCloseable
         return packed;
       }
       return compute == Compute.BFLOAT16
-          ? new RoundedWeights(weights, new PackedWeights(weights, parts, pieces))
+          ? SplitWeights.of(weights, parts)
           : new MatrixWeights(weights);
     } catch (RuntimeException | Error e) {
       weights.close();

@@ -127,7 +127,7 @@ final class PackedWeights implements LinearWeights {
   }
 
   @Override
-  public LinearWeights part(long row, long count) {
+  public PackedWeights part(long row, long count) {
     List<Tile> own = new ArrayList<>();
     long covered = 0;
     for (Tile tile : tiles) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
+import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.util.List;
 import java.util.Random;
@@ -112,7 +113,7 @@ class LinearWeightsTest {
           .isInstanceOf(
               !rounds
                   ? MatrixWeights.class
-                  : exactWeights ? PackedWeights.class : RoundedWeights.class);
+                  : exactWeights ? PackedWeights.class : SplitWeights.class);
       // What is written of a layer is what was read, whatever its products are made of.
       try (Matrix kept = weights.matrix()) {
         assertThat(kept.toArray()).isEqualTo(w.toArray());
@@ -250,5 +251,44 @@ class LinearWeightsTest {
     }
     assertThat(Compute.FLOAT32.shortfall()).isEmpty();
     assertThat(Compute.BFLOAT16.shortfall().isPresent()).isNotEqualTo(OneDnn.hasBfloat16());
+  }
+
+  @Test
+  void float16WeightsAreSumsOfTwo() {
+    assumeThat(OneDnn.hasBfloat16()).isTrue();
+    try (Matrix w = random(40, 96, false, 3);
+        Matrix x = random(17, 96, true, 4);
+        Matrix out = new Matrix(17, 40);
+        Operand operand = new Operand().of(x)) {
+      float[] row = new float[96];
+      byte[] half = new byte[2 * 96];
+      for (int r = 0; r < 40; r++) {
+        w.row(r, row);
+        row[5] = r % 2 == 0 ? -0f : 0x1p-24f; // the smallest there is
+        DType.F16.narrow(row, 96, half, 0);
+        DType.F16.widen(half, 0, row, 96);
+        w.setRow(r, row);
+      }
+      try (SplitWeights split = SplitWeights.of(copy(w), List.of(16, 24))) {
+        assertThat(split.kept()).isEmpty();
+        split.multiply(operand, false, out);
+        // Nothing is rounded: x is bfloat16, and the two sum up to w.
+        assertThat(error(x, w, out, 0)).isLessThan(1e-6);
+        try (Matrix part = new Matrix(17, 24);
+            Matrix back = split.matrix()) {
+          split.part(16, 24).multiply(operand, false, part);
+          assertThat(error(x, w.rows(16, 24), part, 0)).isLessThan(1e-6);
+          for (int i = 0; i < back.toArray().length; i++) {
+            assertThat(Float.floatToRawIntBits(back.toArray()[i]))
+                .isEqualTo(Float.floatToRawIntBits(w.toArray()[i]));
+          }
+          w.setRow(7, new float[96]);
+          back.set(w);
+          split.replace(back);
+        }
+        split.multiply(operand, false, out);
+        assertThat(error(x, w, out, 0)).isLessThan(1e-6);
+      }
+    }
   }
 }
