@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import static ai.owl.kernel.RowOperations.ROWS;
+
 import ai.owl.tensor.Matrix;
 
 /**
@@ -43,41 +45,38 @@ public final class ErrorCompensation {
     sweep(weight, upper, blockColumns, 0, kept, of);
   }
 
+  /**
+   * A block of columns, and what goes of it.
+   *
+   * @param width number of columns
+   * @param upper U of these columns alone, (width, width) row by row
+   * @param limit without a pattern: weights go whose {@code w² / U_jj²} has a key below
+   * @param kept weights that stay in each group
+   * @param of columns of a group; 0 without a pattern
+   */
+  record Columns(int width, float[] upper, int limit, int kept, int of) {}
+
   private static void sweep(
       Matrix weight, Matrix upper, int blockColumns, double sparsity, int kept, int of) {
     int rows = Math.toIntExact(weight.rows());
     int cols = weight.cols();
+    RankSearch search = new RankSearch(); // the next block's threshold is close to the last one's
+    int[] keys = of == 0 && sparsity > 0 ? new int[Math.multiplyExact(rows, blockColumns)] : null;
     try (Matrix errors = new Matrix(rows, Math.min(blockColumns, cols))) {
       for (int first = 0; first < cols; first += blockColumns) {
         int width = Math.min(blockColumns, cols - first);
-        float[][] corner = new float[width][width]; // U of the block's own columns
-        for (int i = 0; i < width; i++) {
-          upper.copyTo(first + i, first + i, corner[i], i, width - i);
-        }
-        float threshold =
-            of == 0 && sparsity > 0
-                ? threshold(weight, first, corner, (int) ((long) rows * width * sparsity))
-                : -1;
-        int start = first;
-        RowChunks.forEach(
-            weight,
-            (chunk, from, to) -> {
-              float[] row = new float[width];
-              float[] error = new float[errors.cols()];
-              boolean[] goes = new boolean[width];
-              for (long r = from; r < to; r++) {
-                weight.copyTo(r, start, row, 0, width);
-                if (of == 0) {
-                  for (int j = 0; j < width; j++) {
-                    goes[j] = score(row[j], corner[j][j]) <= threshold;
-                  }
-                }
-                sweepRow(row, corner, goes, error, kept, of);
-                weight.copyFrom(r, start, row, 0, width);
-                errors.setRow(r, error);
-              }
-            });
         int behind = first + width;
+        float[] corner = new float[width * width];
+        for (int i = 0; i < width; i++) {
+          upper.copyTo(first + i, first + i, corner, i * width + i, width - i);
+        }
+        int limit = 0;
+        if (keys != null) {
+          keys(weight, first, width, corner, keys);
+          search.search(keys, rows * width, (int) ((long) rows * width * sparsity));
+          limit = search.key() + 1;
+        }
+        sweep(weight, first, new Columns(width, corner, limit, kept, of), errors);
         if (behind < cols) {
           Blas.gemm(
               false,
@@ -98,61 +97,39 @@ public final class ErrorCompensation {
     }
   }
 
-  private static void sweepRow(
-      float[] row, float[][] corner, boolean[] goes, float[] error, int kept, int of) {
-    for (int i = 0; i < row.length; i++) {
-      if (of > 0 && i % of == 0) {
-        choose(row, corner, goes, i, kept, of);
-      }
-      if (!goes[i]) {
-        error[i] = 0f;
-        continue;
-      }
-      float[] factors = corner[i];
-      float e = row[i] / factors[i];
-      for (int j = i + 1; j < row.length; j++) {
-        row[j] -= e * factors[j];
-      }
-      row[i] = 0f;
-      error[i] = e;
+  private static void sweep(Matrix weight, int first, Columns block, Matrix errors) {
+    int width = block.width();
+    RowChunks.forEach(
+        weight,
+        (chunk, from, to) -> {
+          int count = (int) (to - from);
+          float[] rows = new float[count * width];
+          float[] error = new float[count * width];
+          for (int r = 0; r < count; r++) {
+            weight.copyTo(from + r, first, rows, r * width, width);
+          }
+          ROWS.compensate(block, rows, count, error);
+          for (int r = 0; r < count; r++) {
+            weight.copyFrom(from + r, first, rows, r * width, width);
+            errors.copyFrom(from + r, 0, error, r * width, width);
+          }
+        });
+  }
+
+  /** The keys of {@code W_ij² / U_jj²} of all rows of a block of columns. */
+  private static void keys(Matrix weight, int first, int width, float[] corner, int[] keys) {
+    float[] diagonal = new float[width];
+    for (int j = 0; j < width; j++) {
+      diagonal[j] = corner[j * width + j];
     }
-  }
-
-  /** Which of a group's weights go, as they are now. */
-  private static void choose(
-      float[] row, float[][] corner, boolean[] goes, int first, int kept, int of) {
-    for (int j = first; j < first + of; j++) {
-      float mine = score(row[j], corner[j][j]);
-      int before = 0;
-      for (int i = first; i < first + of; i++) {
-        float other = score(row[i], corner[i][i]);
-        before += other < mine || other == mine && i < j ? 1 : 0;
-      }
-      goes[j] = before < of - kept;
-    }
-  }
-
-  private static float score(float weight, float diagonal) {
-    return weight * weight / (diagonal * diagonal);
-  }
-
-  /** The score at a rank among all rows of a block of columns. */
-  private static float threshold(Matrix weight, int first, float[][] corner, int rank) {
-    int width = corner.length;
-    int[] keys = new int[Math.multiplyExact((int) weight.rows(), width)];
     RowChunks.forEach(
         weight,
         (chunk, from, to) -> {
           float[] row = new float[width];
           for (long r = from; r < to; r++) {
             weight.copyTo(r, first, row, 0, width);
-            for (int j = 0; j < width; j++) {
-              keys[(int) r * width + j] = Float.floatToRawIntBits(score(row[j], corner[j][j]));
-            }
+            ROWS.errorKeys(row, diagonal, keys, (int) r * width, 0, width);
           }
         });
-    RankSearch search = new RankSearch();
-    search.search(keys, keys.length, rank);
-    return Float.intBitsToFloat(search.key());
   }
 }

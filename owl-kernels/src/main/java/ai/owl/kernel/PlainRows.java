@@ -335,4 +335,60 @@ final class PlainRows implements RowOperations {
     }
     return zeros;
   }
+
+  @Override
+  public void errorKeys(float[] weights, float[] diagonal, int[] keys, int at, int from, int to) {
+    for (int j = from; j < to; j++) {
+      keys[at + j] = errorKey(weights[j], diagonal[j]);
+    }
+  }
+
+  private static int errorKey(float weight, float diagonal) {
+    return Float.floatToRawIntBits(weight * weight / (diagonal * diagonal)) & 0x7fffffff;
+  }
+
+  @Override
+  public void compensate(ErrorCompensation.Columns block, float[] rows, int count, float[] errors) {
+    int width = block.width();
+    float[] upper = block.upper();
+    float[] row = new float[width];
+    boolean[] goes = new boolean[width];
+    for (int r = 0; r < count; r++) {
+      for (int j = 0; j < width; j++) {
+        row[j] = rows[r * width + j] + 0f; // −0.0 + 0.0 is +0.0
+        goes[j] = block.of() == 0 && errorKey(row[j], upper[j * width + j]) < block.limit();
+      }
+      for (int i = 0; i < width; i++) {
+        if (block.of() > 0 && i % block.of() == 0) {
+          choose(block, row, goes, i);
+        }
+        float e = 0;
+        if (goes[i]) {
+          e = row[i] / upper[i * width + i];
+          for (int j = i + 1; j < width; j++) {
+            row[j] -= e * upper[i * width + j];
+          }
+          row[i] = 0f;
+        }
+        errors[r * width + i] = e;
+      }
+      System.arraycopy(row, 0, rows, r * width, width);
+    }
+  }
+
+  /** Which of a group's weights go, as they are now. */
+  private static void choose(
+      ErrorCompensation.Columns block, float[] row, boolean[] goes, int first) {
+    int width = block.width();
+    int end = first + block.of();
+    for (int j = first; j < end; j++) {
+      int mine = errorKey(row[j], block.upper()[j * width + j]);
+      int before = 0;
+      for (int i = first; i < end; i++) {
+        int other = errorKey(row[i], block.upper()[i * width + i]);
+        before += other < mine || other == mine && i < j ? 1 : 0;
+      }
+      goes[j] = before < block.of() - block.kept();
+    }
+  }
 }

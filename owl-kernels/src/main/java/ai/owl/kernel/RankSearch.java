@@ -2,6 +2,8 @@ package ai.owl.kernel;
 
 import static ai.owl.kernel.RowOperations.ROWS;
 
+import java.util.concurrent.atomic.LongAdder;
+
 /**
  * Finds the key with a given rank among many, by counting how many are below a guess: a count costs
  * a fraction of a histogram. It guesses where the last search ended, which among the rows of a
@@ -14,6 +16,9 @@ final class RankSearch {
 
   /** Guesses after which the rest is looked at one by one, however many. */
   private static final int GUESSES = 12;
+
+  private static final int PIECE = 1 << 16;
+  private static final int WORTHWHILE = 1 << 18; // keys below which threads cost more
 
   private int[] found = new int[0];
   private int key = -1;
@@ -33,7 +38,7 @@ final class RankSearch {
     int upTo = length;
     for (int guess = 0; upTo - under > FEW && low < high && guess < GUESSES; guess++) {
       int pivot = guess(rank, low, high, under, upTo, guess);
-      int count = ROWS.countBelow(keys, 0, length, pivot);
+      int count = countBelow(keys, length, pivot);
       if (count <= rank) {
         low = pivot;
         under = count;
@@ -62,6 +67,20 @@ final class RankSearch {
       below += found[i] < key ? 1 : 0;
       equal += found[i] == key ? 1 : 0;
     }
+  }
+
+  private static int countBelow(int[] keys, int length, int pivot) {
+    if (length < WORTHWHILE) {
+      return ROWS.countBelow(keys, 0, length, pivot);
+    }
+    LongAdder count = new LongAdder();
+    Blas.forEachTile(
+        (length + PIECE - 1) / PIECE,
+        piece ->
+            count.add(
+                ROWS.countBelow(
+                    keys, piece * PIECE, Math.min(length, (piece + 1) * PIECE), pivot)));
+    return count.intValue();
   }
 
   /** A pivot in (low, high], beyond the key by a margin on the side that is closer. */

@@ -116,4 +116,16 @@ interface RowOperations {
 
   /** How many are zero, of either sign. */
   int zeros(float[] x, int from, int to);
+
+  /** {@code keys_(at+j)} of {@code w_j² / diagonal_j²}. */
+  void errorKeys(float[] weights, float[] diagonal, int[] keys, int at, int from, int to);
+
+  /**
+   * SparseGPT's sweep ({@link ErrorCompensation}) over a block of columns. A negative zero among
+   * the weights becomes a positive one.
+   *
+   * @param rows {@code count} rows of the block behind each other, changed
+   * @param errors e, as {@code rows}; replaced
+   */
+  void compensate(ErrorCompensation.Columns block, float[] rows, int count, float[] errors);
 }

@@ -482,4 +482,156 @@ final class VectorRows implements RowOperations {
     }
     return zeros.reduceLanes(VectorOperators.ADD) + plain.zeros(x, j, to);
   }
+
+  @Override
+  public void errorKeys(float[] weights, float[] diagonal, int[] keys, int at, int from, int to) {
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      FloatVector weight = FloatVector.fromArray(FLOATS, weights, j);
+      FloatVector size = FloatVector.fromArray(FLOATS, diagonal, j);
+      errorKey(weight, size.mul(size)).intoArray(keys, at + j);
+    }
+    plain.errorKeys(weights, diagonal, keys, at, j, to);
+  }
+
+  private static IntVector errorKey(FloatVector weight, FloatVector squaredDiagonal) {
+    return weight.mul(weight).div(squaredDiagonal).reinterpretAsInts().and(0x7fffffff);
+  }
+
+  /**
+   * As many rows at once as a vector has lanes: a column of them is a vector. Also rows that keep
+   * their weight are updated, by zero, which costs less than asking.
+   */
+  @Override
+  public void compensate(ErrorCompensation.Columns block, float[] rows, int count, float[] errors) {
+    int width = block.width();
+    float[] w = new float[width * LANES];
+    float[] e = new float[width * LANES];
+    int[] goes = new int[width * LANES];
+    int of = block.of();
+    // Columns whose errors reach what is behind them together; groups are not cut.
+    int together = of == 0 ? 16 : of >= 16 ? of : 16 / of * of;
+    for (int first = 0; first < count; first += LANES) {
+      int some = Math.min(LANES, count - first);
+      for (int r = 0; r < some; r++) {
+        for (int j = 0, at = (first + r) * width; j < width; j++) {
+          w[j * LANES + r] = rows[at + j] + 0f; // −0.0 + 0.0 is +0.0
+        }
+      }
+      if (of == 0) {
+        choose(block, w, goes);
+      }
+      for (int col = 0; col < width; col += together) {
+        int end = Math.min(width, col + together);
+        for (int i = col; i < end; i++) {
+          if (of > 0 && i % of == 0) {
+            chooseGroup(block, w, goes, i);
+          }
+          remove(block, w, e, goes, i, end);
+        }
+        compensateBehind(block, w, e, col, end);
+      }
+      for (int r = 0; r < some; r++) {
+        for (int j = 0, at = (first + r) * width; j < width; j++) {
+          rows[at + j] = w[j * LANES + r];
+          errors[at + j] = e[j * LANES + r];
+        }
+      }
+    }
+  }
+
+  private static IntVector errorKey(ErrorCompensation.Columns block, float[] w, int column) {
+    float diagonal = block.upper()[column * block.width() + column];
+    return errorKey(
+        FloatVector.fromArray(FLOATS, w, column * LANES),
+        FloatVector.broadcast(FLOATS, diagonal * diagonal));
+  }
+
+  /** All bits set where a weight goes. */
+  private static void choose(ErrorCompensation.Columns block, float[] w, int[] goes) {
+    for (int j = 0; j < block.width(); j++) {
+      errorKey(block, w, j)
+          .sub(block.limit())
+          .lanewise(VectorOperators.ASHR, 31)
+          .intoArray(goes, j * LANES);
+    }
+  }
+
+  private static void chooseGroup(
+      ErrorCompensation.Columns block, float[] w, int[] goes, int first) {
+    int end = first + block.of();
+    for (int j = first; j < end; j++) {
+      IntVector mine = errorKey(block, w, j);
+      IntVector before = IntVector.zero(INTS);
+      for (int i = first; i < end; i++) {
+        before =
+            before.add(
+                errorKey(block, w, i)
+                    .sub(mine)
+                    .sub(i < j ? 1 : 0)
+                    .lanewise(VectorOperators.LSHR, 31));
+      }
+      before
+          .sub(block.of() - block.kept())
+          .lanewise(VectorOperators.ASHR, 31)
+          .intoArray(goes, j * LANES);
+    }
+  }
+
+  /** Removes what goes of column i, and makes up for it in the columns up to {@code end}. */
+  private static void remove(
+      ErrorCompensation.Columns block, float[] w, float[] e, int[] goes, int i, int end) {
+    float[] upper = block.upper();
+    int factors = i * block.width();
+    FloatVector weight = FloatVector.fromArray(FLOATS, w, i * LANES);
+    IntVector gone = IntVector.fromArray(INTS, goes, i * LANES);
+    FloatVector error =
+        weight.div(upper[factors + i]).reinterpretAsInts().and(gone).reinterpretAsFloats();
+    error.intoArray(e, i * LANES);
+    weight
+        .reinterpretAsInts()
+        .lanewise(VectorOperators.AND_NOT, gone)
+        .reinterpretAsFloats()
+        .intoArray(w, i * LANES);
+    for (int j = i + 1; j < end; j++) {
+      FloatVector.fromArray(FLOATS, w, j * LANES)
+          .sub(error.mul(upper[factors + j]))
+          .intoArray(w, j * LANES);
+    }
+  }
+
+  /**
+   * {@code w_j −= Σ e_i · U_ij}, i in [from, to) one after the other, for all j from {@code to}.
+   */
+  private static void compensateBehind(
+      ErrorCompensation.Columns block, float[] w, float[] e, int from, int to) {
+    float[] upper = block.upper();
+    int width = block.width();
+    int j = to;
+    for (; j + 3 < width; j += 4) {
+      FloatVector a = FloatVector.fromArray(FLOATS, w, j * LANES);
+      FloatVector b = FloatVector.fromArray(FLOATS, w, (j + 1) * LANES);
+      FloatVector c = FloatVector.fromArray(FLOATS, w, (j + 2) * LANES);
+      FloatVector d = FloatVector.fromArray(FLOATS, w, (j + 3) * LANES);
+      for (int i = from; i < to; i++) {
+        FloatVector error = FloatVector.fromArray(FLOATS, e, i * LANES);
+        int at = i * width + j;
+        a = a.sub(error.mul(upper[at]));
+        b = b.sub(error.mul(upper[at + 1]));
+        c = c.sub(error.mul(upper[at + 2]));
+        d = d.sub(error.mul(upper[at + 3]));
+      }
+      a.intoArray(w, j * LANES);
+      b.intoArray(w, (j + 1) * LANES);
+      c.intoArray(w, (j + 2) * LANES);
+      d.intoArray(w, (j + 3) * LANES);
+    }
+    for (; j < width; j++) {
+      FloatVector a = FloatVector.fromArray(FLOATS, w, j * LANES);
+      for (int i = from; i < to; i++) {
+        a = a.sub(FloatVector.fromArray(FLOATS, e, i * LANES).mul(upper[i * width + j]));
+      }
+      a.intoArray(w, j * LANES);
+    }
+  }
 }

@@ -192,6 +192,47 @@ class RowOperationsTest {
     }
   }
 
+  @Test
+  void compensation() {
+    Random random = new Random(3);
+    for (int[] shape :
+        new int[][] {
+          {1, 1, 0, 0},
+          {3, 5, 0, 0},
+          {16, 128, 0, 0},
+          {37, 128, 0, 0},
+          {64, 50, 0, 0},
+          {5, 128, 2, 4},
+          {33, 48, 5, 8},
+          {20, 64, 9, 32},
+          {17, 6, 2, 3}
+        }) {
+      int count = shape[0];
+      int width = shape[1];
+      float[] upper = new float[width * width];
+      float[] rows = new float[count * width];
+      for (int i = 0; i < width; i++) {
+        for (int j = i; j < width; j++) {
+          upper[i * width + j] = (i == j ? 2 : 0) + 0.1f * (float) random.nextGaussian();
+        }
+      }
+      for (int i = 0; i < rows.length; i++) {
+        rows[i] = number(random, i % 3);
+      }
+      int limit = shape[3] == 0 ? Float.floatToRawIntBits(0.1f) : 0;
+      var block = new ErrorCompensation.Columns(width, upper, limit, shape[2], shape[3]);
+      float[] one = rows.clone();
+      float[] two = rows.clone();
+      float[] errors = new float[rows.length];
+      float[] others = new float[rows.length];
+      plain.compensate(block, one, count, errors);
+      vector.compensate(block, two, count, others);
+      assertBits(Arrays.toString(shape), one, two);
+      assertBits(Arrays.toString(shape), errors, others);
+      same((ops, row) -> ops.errorKeys(row.x, row.z, row.keys, 0, row.from, row.to));
+    }
+  }
+
   /** Against float64, over all of what e^x can be in float32. */
   @Test
   void exponentialIsCloseToWhatItIs() {
