@@ -508,9 +508,7 @@ final class VectorRows implements RowOperations {
     float[] w = new float[width * LANES];
     float[] e = new float[width * LANES];
     int[] goes = new int[width * LANES];
-    int of = block.of();
-    // Columns whose errors reach what is behind them together; groups are not cut.
-    int together = of == 0 ? 16 : of >= 16 ? of : 16 / of * of;
+    int[] keys = new int[block.of() * LANES];
     for (int first = 0; first < count; first += LANES) {
       int some = Math.min(LANES, count - first);
       for (int r = 0; r < some; r++) {
@@ -518,25 +516,34 @@ final class VectorRows implements RowOperations {
           w[j * LANES + r] = rows[at + j] + 0f; // −0.0 + 0.0 is +0.0
         }
       }
-      if (of == 0) {
-        choose(block, w, goes);
-      }
-      for (int col = 0; col < width; col += together) {
-        int end = Math.min(width, col + together);
-        for (int i = col; i < end; i++) {
-          if (of > 0 && i % of == 0) {
-            chooseGroup(block, w, goes, i);
-          }
-          remove(block, w, e, goes, i, end);
-        }
-        compensateBehind(block, w, e, col, end);
-      }
+      sweep(block, w, e, goes, keys);
       for (int r = 0; r < some; r++) {
         for (int j = 0, at = (first + r) * width; j < width; j++) {
           rows[at + j] = w[j * LANES + r];
           errors[at + j] = e[j * LANES + r];
         }
       }
+    }
+  }
+
+  private static void sweep(
+      ErrorCompensation.Columns block, float[] w, float[] e, int[] goes, int[] keys) {
+    int width = block.width();
+    int of = block.of();
+    if (of == 0) {
+      choose(block, w, goes);
+    }
+    // Columns whose errors reach what is behind them together; groups are not cut.
+    int together = of == 0 ? 16 : of >= 16 ? of : 16 / of * of;
+    for (int col = 0; col < width; col += together) {
+      int end = Math.min(width, col + together);
+      for (int i = col; i < end; i++) {
+        if (of > 0 && i % of == 0) {
+          chooseGroup(block, w, keys, goes, i);
+        }
+        remove(block, w, e, goes, i, end);
+      }
+      compensateBehind(block, w, e, col, end);
     }
   }
 
@@ -557,22 +564,26 @@ final class VectorRows implements RowOperations {
     }
   }
 
+  /** As {@link #choose}, of a group, as its weights are now. */
   private static void chooseGroup(
-      ErrorCompensation.Columns block, float[] w, int[] goes, int first) {
+      ErrorCompensation.Columns block, float[] w, int[] keys, int[] goes, int first) {
     int end = first + block.of();
     for (int j = first; j < end; j++) {
-      IntVector mine = errorKey(block, w, j);
-      IntVector before = IntVector.zero(INTS);
+      errorKey(block, w, j).intoArray(keys, (j - first) * LANES);
+    }
+    for (int j = first; j < end; j++) {
+      IntVector mine = IntVector.fromArray(INTS, keys, (j - first) * LANES);
+      // Starts below zero by as many as go: what is still below zero in the end is one of them.
+      IntVector.broadcast(INTS, block.kept() - block.of()).intoArray(goes, j * LANES);
       for (int i = first; i < end; i++) {
-        before =
-            before.add(
-                errorKey(block, w, i)
-                    .sub(mine)
-                    .sub(i < j ? 1 : 0)
-                    .lanewise(VectorOperators.LSHR, 31));
+        IntVector isBefore =
+            IntVector.fromArray(INTS, keys, (i - first) * LANES)
+                .sub(mine)
+                .sub(i < j ? 1 : 0)
+                .lanewise(VectorOperators.LSHR, 31);
+        IntVector.fromArray(INTS, goes, j * LANES).add(isBefore).intoArray(goes, j * LANES);
       }
-      before
-          .sub(block.of() - block.kept())
+      IntVector.fromArray(INTS, goes, j * LANES)
           .lanewise(VectorOperators.ASHR, 31)
           .intoArray(goes, j * LANES);
     }
@@ -601,37 +612,45 @@ final class VectorRows implements RowOperations {
   }
 
   /**
-   * {@code w_j −= Σ e_i · U_ij}, i in [from, to) one after the other, for all j from {@code to}.
+   * {@code w_j −= Σ e_i · U_ij}, i in [from, to) one after the other, for all j from {@code to}. No
+   * vector is handed from one turn of a loop to the next: the JIT puts some of those on the heap.
    */
   private static void compensateBehind(
       ErrorCompensation.Columns block, float[] w, float[] e, int from, int to) {
     float[] upper = block.upper();
     int width = block.width();
-    int j = to;
-    for (; j + 3 < width; j += 4) {
-      FloatVector a = FloatVector.fromArray(FLOATS, w, j * LANES);
-      FloatVector b = FloatVector.fromArray(FLOATS, w, (j + 1) * LANES);
-      FloatVector c = FloatVector.fromArray(FLOATS, w, (j + 2) * LANES);
-      FloatVector d = FloatVector.fromArray(FLOATS, w, (j + 3) * LANES);
-      for (int i = from; i < to; i++) {
-        FloatVector error = FloatVector.fromArray(FLOATS, e, i * LANES);
-        int at = i * width + j;
-        a = a.sub(error.mul(upper[at]));
-        b = b.sub(error.mul(upper[at + 1]));
-        c = c.sub(error.mul(upper[at + 2]));
-        d = d.sub(error.mul(upper[at + 3]));
+    int i = from;
+    for (; i + 7 < to; i += 8) {
+      FloatVector e0 = FloatVector.fromArray(FLOATS, e, i * LANES);
+      FloatVector e1 = FloatVector.fromArray(FLOATS, e, (i + 1) * LANES);
+      FloatVector e2 = FloatVector.fromArray(FLOATS, e, (i + 2) * LANES);
+      FloatVector e3 = FloatVector.fromArray(FLOATS, e, (i + 3) * LANES);
+      FloatVector e4 = FloatVector.fromArray(FLOATS, e, (i + 4) * LANES);
+      FloatVector e5 = FloatVector.fromArray(FLOATS, e, (i + 5) * LANES);
+      FloatVector e6 = FloatVector.fromArray(FLOATS, e, (i + 6) * LANES);
+      FloatVector e7 = FloatVector.fromArray(FLOATS, e, (i + 7) * LANES);
+      int at = i * width;
+      for (int j = to; j < width; j++) {
+        FloatVector.fromArray(FLOATS, w, j * LANES)
+            .sub(e0.mul(upper[at + j]))
+            .sub(e1.mul(upper[at + width + j]))
+            .sub(e2.mul(upper[at + 2 * width + j]))
+            .sub(e3.mul(upper[at + 3 * width + j]))
+            .sub(e4.mul(upper[at + 4 * width + j]))
+            .sub(e5.mul(upper[at + 5 * width + j]))
+            .sub(e6.mul(upper[at + 6 * width + j]))
+            .sub(e7.mul(upper[at + 7 * width + j]))
+            .intoArray(w, j * LANES);
       }
-      a.intoArray(w, j * LANES);
-      b.intoArray(w, (j + 1) * LANES);
-      c.intoArray(w, (j + 2) * LANES);
-      d.intoArray(w, (j + 3) * LANES);
     }
-    for (; j < width; j++) {
-      FloatVector a = FloatVector.fromArray(FLOATS, w, j * LANES);
-      for (int i = from; i < to; i++) {
-        a = a.sub(FloatVector.fromArray(FLOATS, e, i * LANES).mul(upper[i * width + j]));
+    for (; i < to; i++) {
+      FloatVector error = FloatVector.fromArray(FLOATS, e, i * LANES);
+      int at = i * width;
+      for (int j = to; j < width; j++) {
+        FloatVector.fromArray(FLOATS, w, j * LANES)
+            .sub(error.mul(upper[at + j]))
+            .intoArray(w, j * LANES);
       }
-      a.intoArray(w, j * LANES);
     }
   }
 }
