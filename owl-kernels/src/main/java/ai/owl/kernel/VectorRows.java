@@ -13,25 +13,28 @@ import jdk.incubator.vector.VectorSpecies;
  * {@link RowOperations} as many elements at once as the processor's vectors hold; what is left at
  * the end of a row goes through {@link PlainRows}, which also defines the bits.
  *
+ * <p>Floats and ints come in vectors half as wide as the widest, so that as many doubles make a
+ * wide one, and in no others: the JIT tells vectors of one element type apart by what it has seen
+ * before, and puts them on the heap where it has seen two widths. That costs several times what the
+ * other half of the width could bring to loops that wait for memory.
+ *
+ * <p>It does so too where too much vector code comes together in one compilation. It inlines no
+ * method of more than 325 bytecodes; the largest loops here are longer than that, and meant to be.
+ * For the same reason no method takes or returns vectors but the smallest.
+ *
  * <p>Comparisons of keys are made of subtractions and sign bits: in Java 17 masks cost more.
  */
 final class VectorRows implements RowOperations {
-  private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Double> DOUBLES = DoubleVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Float> FLOATS =
+      VectorSpecies.of(float.class, VectorShape.forBitSize(DOUBLES.vectorBitSize() / 2));
   private static final VectorSpecies<Integer> INTS = FLOATS.withLanes(int.class);
-  private static final VectorSpecies<Double> DOUBLES = FLOATS.withLanes(double.class);
-  private static final VectorSpecies<Long> LONGS = FLOATS.withLanes(long.class);
-
-  /** As many floats as {@link #DOUBLES} has lanes. */
-  private static final VectorSpecies<Float> HALF =
-      VectorSpecies.of(float.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
-
   private static final int LANES = FLOATS.length();
-  private static final int WIDE = DOUBLES.length();
 
   private final PlainRows plain = new PlainRows();
 
   private static DoubleVector doubles(float[] x, int at) {
-    return doubles(FloatVector.fromArray(HALF, x, at));
+    return doubles(FloatVector.fromArray(FLOATS, x, at));
   }
 
   private static DoubleVector doubles(FloatVector x) {
@@ -39,7 +42,7 @@ final class VectorRows implements RowOperations {
   }
 
   private static FloatVector floats(DoubleVector x) {
-    return (FloatVector) x.convertShape(VectorOperators.D2F, HALF, 0);
+    return (FloatVector) x.convertShape(VectorOperators.D2F, FLOATS, 0);
   }
 
   /** Where a loop over whole groups of running sums ends. */
@@ -51,15 +54,15 @@ final class VectorRows implements RowOperations {
   public void addValues(float[] x, int from, int to, double[] sums) {
     int end = sumsEnd(from, to);
     // Two registers of running sums at a time: with AVX-512 these are all.
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         a = a.add(doubles(x, j));
-        b = b.add(doubles(x, j + WIDE));
+        b = b.add(doubles(x, j + LANES));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addValues(x, end, to, sums);
   }
@@ -67,17 +70,17 @@ final class VectorRows implements RowOperations {
   @Override
   public void addSquares(float[] x, int from, int to, double[] sums) {
     int end = sumsEnd(from, to);
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         DoubleVector p = doubles(x, j);
-        DoubleVector q = doubles(x, j + WIDE);
+        DoubleVector q = doubles(x, j + LANES);
         a = a.add(p.mul(p));
         b = b.add(q.mul(q));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addSquares(x, end, to, sums);
   }
@@ -85,40 +88,40 @@ final class VectorRows implements RowOperations {
   @Override
   public void addSquaredDistances(float[] x, int from, int to, double center, double[] sums) {
     int end = sumsEnd(from, to);
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         DoubleVector p = doubles(x, j).sub(center);
-        DoubleVector q = doubles(x, j + WIDE).sub(center);
+        DoubleVector q = doubles(x, j + LANES).sub(center);
         a = a.add(p.mul(p));
         b = b.add(q.mul(q));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addSquaredDistances(x, end, to, center, sums);
   }
 
   private static DoubleVector score(float[] weights, float[] norms, int at) {
     return doubles(
-        FloatVector.fromArray(HALF, weights, at)
+        FloatVector.fromArray(FLOATS, weights, at)
             .lanewise(VectorOperators.ABS)
-            .mul(FloatVector.fromArray(HALF, norms, at)));
+            .mul(FloatVector.fromArray(FLOATS, norms, at)));
   }
 
   @Override
   public void addScores(float[] weights, float[] norms, int from, int to, double[] sums) {
     int end = sumsEnd(from, to);
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         a = a.add(score(weights, norms, j));
-        b = b.add(score(weights, norms, j + WIDE));
+        b = b.add(score(weights, norms, j + LANES));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addScores(weights, norms, end, to, sums);
   }
@@ -127,17 +130,17 @@ final class VectorRows implements RowOperations {
   public void addColumnSquares(
       float[] rows, int count, int width, double[] sums, int from, int to) {
     int j = from;
-    for (; j <= to - 2 * WIDE; j += 2 * WIDE) {
+    for (; j <= to - 2 * LANES; j += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, j);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, j + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, j + LANES);
       for (int r = 0, at = j; r < count; r++, at += width) {
         DoubleVector p = doubles(rows, at);
-        DoubleVector q = doubles(rows, at + WIDE);
+        DoubleVector q = doubles(rows, at + LANES);
         a = a.add(p.mul(p));
         b = b.add(q.mul(q));
       }
       a.intoArray(sums, j);
-      b.intoArray(sums, j + WIDE);
+      b.intoArray(sums, j + LANES);
     }
     plain.addColumnSquares(rows, count, width, sums, j, to);
   }
@@ -155,60 +158,42 @@ final class VectorRows implements RowOperations {
     return Math.max(max.reduceLanes(VectorOperators.MAX), plain.max(x, j, to));
   }
 
-  /** {@link PlainRows#exp(float)}. */
-  private static FloatVector exp(FloatVector x) {
-    FloatVector at = x.blend(PlainRows.EXP_MIN, x.compare(VectorOperators.LT, PlainRows.EXP_MIN));
-    at = at.blend(PlainRows.EXP_MAX, at.compare(VectorOperators.GT, PlainRows.EXP_MAX));
-    FloatVector shifted = at.mul(PlainRows.LOG2_E).add(PlainRows.TO_INTEGER);
-    IntVector n = shifted.reinterpretAsInts().sub(Float.floatToRawIntBits(PlainRows.TO_INTEGER));
-    FloatVector whole = shifted.sub(PlainRows.TO_INTEGER);
-    FloatVector r = at.sub(whole.mul(PlainRows.LN2_HIGH)).sub(whole.mul(PlainRows.LN2_LOW));
-    FloatVector p = r.mul(PlainRows.EXP[0]).add(PlainRows.EXP[1]);
-    p = p.mul(r).add(PlainRows.EXP[2]);
-    p = p.mul(r).add(PlainRows.EXP[3]);
-    p = p.mul(r).add(PlainRows.EXP[4]);
-    p = p.mul(r).add(PlainRows.EXP[5]);
-    p = p.mul(r.mul(r)).add(r).add(1f);
-    IntVector half = n.lanewise(VectorOperators.ASHR, 1);
-    IntVector rest = n.sub(half);
-    return p.mul(half.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats())
-        .mul(rest.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats());
-  }
-
-  /** {@link PlainRows#exp(double)}. */
-  private static DoubleVector exp(DoubleVector x) {
-    DoubleVector at =
-        x.blend(PlainRows.EXP_MIN_64, x.compare(VectorOperators.LT, PlainRows.EXP_MIN_64));
-    at = at.blend(PlainRows.EXP_MAX_64, at.compare(VectorOperators.GT, PlainRows.EXP_MAX_64));
-    DoubleVector shifted = at.mul(PlainRows.LOG2_E_64).add(PlainRows.TO_INTEGER_64);
-    LongVector n =
-        shifted.reinterpretAsLongs().sub(Double.doubleToRawLongBits(PlainRows.TO_INTEGER_64));
-    DoubleVector whole = shifted.sub(PlainRows.TO_INTEGER_64);
-    DoubleVector r = at.sub(whole.mul(PlainRows.LN2_HIGH_64)).sub(whole.mul(PlainRows.LN2_LOW_64));
-    DoubleVector p = r.mul(PlainRows.FACTORIALS[0]).add(PlainRows.FACTORIALS[1]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[2]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[3]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[4]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[5]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[6]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[7]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[8]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[9]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[10]);
-    // n is far below 2^31: AVX2 has no arithmetic shift of longs, but n + 2048 is not negative.
-    LongVector half = n.add(2048).lanewise(VectorOperators.LSHR, 1).sub(1024);
-    LongVector rest = n.sub(half);
-    return p.mul(half.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles())
-        .mul(rest.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles());
+  /** {@code out_j = e^(x_j · sign − shift)}, by {@link PlainRows#exp(float)}. */
+  private static void exponentials(
+      float[] x, float sign, float shift, float[] out, int from, int to) {
+    float min = PlainRows.EXP_MIN;
+    float max = PlainRows.EXP_MAX;
+    float toInteger = PlainRows.TO_INTEGER;
+    int integerBits = Float.floatToRawIntBits(toInteger);
+    float high = PlainRows.LN2_HIGH;
+    float low = PlainRows.LN2_LOW;
+    for (int j = from; j < to; j += LANES) {
+      FloatVector value = FloatVector.fromArray(FLOATS, x, j).mul(sign).sub(shift);
+      FloatVector at = value.blend(min, value.compare(VectorOperators.LT, min));
+      at = at.blend(max, at.compare(VectorOperators.GT, max));
+      FloatVector shifted = at.mul(PlainRows.LOG2_E).add(toInteger);
+      IntVector n = shifted.reinterpretAsInts().sub(integerBits);
+      FloatVector whole = shifted.sub(toInteger);
+      FloatVector r = at.sub(whole.mul(high)).sub(whole.mul(low));
+      FloatVector p = r.mul(PlainRows.EXP[0]).add(PlainRows.EXP[1]);
+      p = p.mul(r).add(PlainRows.EXP[2]);
+      p = p.mul(r).add(PlainRows.EXP[3]);
+      p = p.mul(r).add(PlainRows.EXP[4]);
+      p = p.mul(r).add(PlainRows.EXP[5]);
+      p = p.mul(r.mul(r)).add(r).add(1f);
+      IntVector half = n.lanewise(VectorOperators.ASHR, 1);
+      IntVector rest = n.sub(half);
+      p.mul(half.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats())
+          .mul(rest.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats())
+          .intoArray(out, j);
+    }
   }
 
   @Override
   public void exponentials(float[] x, int from, int to, float shift) {
-    int j = from;
-    for (; j <= to - LANES; j += LANES) {
-      exp(FloatVector.fromArray(FLOATS, x, j).sub(shift)).intoArray(x, j);
-    }
-    plain.exponentials(x, j, to, shift);
+    int end = from + (to - from) / LANES * LANES;
+    exponentials(x, 1, shift, x, from, end);
+    plain.exponentials(x, end, to, shift);
   }
 
   @Override
@@ -245,10 +230,10 @@ final class VectorRows implements RowOperations {
   public void standardize(
       float[] x, double mean, double scale, float[] gain, float[] bias, int from, int to) {
     int j = from;
-    for (; j <= to - WIDE; j += WIDE) {
+    for (; j <= to - LANES; j += LANES) {
       floats(doubles(x, j).sub(mean).mul(scale))
-          .mul(FloatVector.fromArray(HALF, gain, j))
-          .add(FloatVector.fromArray(HALF, bias, j))
+          .mul(FloatVector.fromArray(FLOATS, gain, j))
+          .add(FloatVector.fromArray(FLOATS, bias, j))
           .intoArray(x, j);
     }
     plain.standardize(x, mean, scale, gain, bias, j, to);
@@ -256,24 +241,68 @@ final class VectorRows implements RowOperations {
 
   @Override
   public void silu(float[] x, int from, int to) {
-    int j = from;
-    for (; j <= to - LANES; j += LANES) {
-      FloatVector value = FloatVector.fromArray(FLOATS, x, j);
-      value.div(exp(value.neg()).add(1f)).intoArray(x, j);
+    int end = from + (to - from) / LANES * LANES;
+    float[] exponentials = new float[end];
+    exponentials(x, -1, 0, exponentials, from, end);
+    for (int j = from; j < end; j += LANES) {
+      FloatVector.fromArray(FLOATS, x, j)
+          .div(FloatVector.fromArray(FLOATS, exponentials, j).add(1f))
+          .intoArray(x, j);
     }
-    plain.silu(x, j, to);
+    plain.silu(x, end, to);
   }
 
   @Override
   public void geluTanh(float[] x, int from, int to) {
-    int j = from;
-    for (; j <= to - WIDE; j += WIDE) {
+    int end = from + (to - from) / LANES * LANES;
+    double[] exponents = new double[end];
+    for (int j = from; j < end; j += LANES) {
       DoubleVector value = doubles(x, j);
-      DoubleVector inner =
-          value.add(value.mul(0.044715).mul(value).mul(value)).mul(PlainRows.SQRT_2_OVER_PI);
-      floats(value.div(exp(inner.mul(-2)).add(1))).intoArray(x, j);
+      value
+          .add(value.mul(0.044715).mul(value).mul(value))
+          .mul(PlainRows.SQRT_2_OVER_PI)
+          .mul(-2)
+          .intoArray(exponents, j);
     }
-    plain.geluTanh(x, j, to);
+    exponentials(exponents, from, end);
+    for (int j = from; j < end; j += LANES) {
+      floats(doubles(x, j).div(DoubleVector.fromArray(DOUBLES, exponents, j).add(1)))
+          .intoArray(x, j);
+    }
+    plain.geluTanh(x, end, to);
+  }
+
+  /** {@code x_j = e^x_j}, by {@link PlainRows#exp(double)}. */
+  private static void exponentials(double[] x, int from, int to) {
+    for (int j = from; j < to; j += LANES) {
+      DoubleVector value = DoubleVector.fromArray(DOUBLES, x, j);
+      DoubleVector at =
+          value.blend(
+              PlainRows.EXP_MIN_64, value.compare(VectorOperators.LT, PlainRows.EXP_MIN_64));
+      at = at.blend(PlainRows.EXP_MAX_64, at.compare(VectorOperators.GT, PlainRows.EXP_MAX_64));
+      DoubleVector shifted = at.mul(PlainRows.LOG2_E_64).add(PlainRows.TO_INTEGER_64);
+      LongVector n =
+          shifted.reinterpretAsLongs().sub(Double.doubleToRawLongBits(PlainRows.TO_INTEGER_64));
+      DoubleVector whole = shifted.sub(PlainRows.TO_INTEGER_64);
+      DoubleVector r =
+          at.sub(whole.mul(PlainRows.LN2_HIGH_64)).sub(whole.mul(PlainRows.LN2_LOW_64));
+      DoubleVector p = r.mul(PlainRows.FACTORIALS[0]).add(PlainRows.FACTORIALS[1]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[2]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[3]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[4]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[5]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[6]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[7]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[8]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[9]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[10]);
+      // n is far below 2^31: AVX2 has no arithmetic shift of longs, but n + 2048 is not negative.
+      LongVector half = n.add(2048).lanewise(VectorOperators.LSHR, 1).sub(1024);
+      LongVector rest = n.sub(half);
+      p.mul(half.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles())
+          .mul(rest.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles())
+          .intoArray(x, j);
+    }
   }
 
   @Override
@@ -489,13 +518,14 @@ final class VectorRows implements RowOperations {
     for (; j <= to - LANES; j += LANES) {
       FloatVector weight = FloatVector.fromArray(FLOATS, weights, j);
       FloatVector size = FloatVector.fromArray(FLOATS, diagonal, j);
-      errorKey(weight, size.mul(size)).intoArray(keys, at + j);
+      weight
+          .mul(weight)
+          .div(size.mul(size))
+          .reinterpretAsInts()
+          .and(0x7fffffff)
+          .intoArray(keys, at + j);
     }
     plain.errorKeys(weights, diagonal, keys, at, j, to);
-  }
-
-  private static IntVector errorKey(FloatVector weight, FloatVector squaredDiagonal) {
-    return weight.mul(weight).div(squaredDiagonal).reinterpretAsInts().and(0x7fffffff);
   }
 
   /**
@@ -508,7 +538,10 @@ final class VectorRows implements RowOperations {
     float[] w = new float[width * LANES];
     float[] e = new float[width * LANES];
     int[] goes = new int[width * LANES];
-    int[] keys = new int[block.of() * LANES];
+    int of = block.of();
+    int[] keys = new int[of * LANES];
+    // Columns whose errors reach what is behind them together; groups are not cut.
+    int together = of == 0 ? 16 : of >= 16 ? of : 16 / of * of;
     for (int first = 0; first < count; first += LANES) {
       int some = Math.min(LANES, count - first);
       for (int r = 0; r < some; r++) {
@@ -516,7 +549,19 @@ final class VectorRows implements RowOperations {
           w[j * LANES + r] = rows[at + j] + 0f; // −0.0 + 0.0 is +0.0
         }
       }
-      sweep(block, w, e, goes, keys);
+      if (of == 0) {
+        choose(block, w, goes);
+      }
+      for (int col = 0; col < width; col += together) {
+        int end = Math.min(width, col + together);
+        for (int i = col; i < end; i++) {
+          if (of > 0 && i % of == 0) {
+            chooseGroup(block, w, keys, goes, i);
+          }
+          remove(block, w, e, goes, i, end);
+        }
+        compensateBehind(block, w, e, col, end);
+      }
       for (int r = 0; r < some; r++) {
         for (int j = 0, at = (first + r) * width; j < width; j++) {
           rows[at + j] = w[j * LANES + r];
@@ -526,41 +571,29 @@ final class VectorRows implements RowOperations {
     }
   }
 
-  private static void sweep(
-      ErrorCompensation.Columns block, float[] w, float[] e, int[] goes, int[] keys) {
-    int width = block.width();
-    int of = block.of();
-    if (of == 0) {
-      choose(block, w, goes);
+  /** The keys of columns [from, to), into {@code keys} from its beginning. */
+  private static void errorKeys(
+      ErrorCompensation.Columns block, float[] w, int[] keys, int from, int to) {
+    for (int j = from; j < to; j++) {
+      float diagonal = block.upper()[j * block.width() + j];
+      FloatVector weight = FloatVector.fromArray(FLOATS, w, j * LANES);
+      weight
+          .mul(weight)
+          .div(diagonal * diagonal)
+          .reinterpretAsInts()
+          .and(0x7fffffff)
+          .intoArray(keys, (j - from) * LANES);
     }
-    // Columns whose errors reach what is behind them together; groups are not cut.
-    int together = of == 0 ? 16 : of >= 16 ? of : 16 / of * of;
-    for (int col = 0; col < width; col += together) {
-      int end = Math.min(width, col + together);
-      for (int i = col; i < end; i++) {
-        if (of > 0 && i % of == 0) {
-          chooseGroup(block, w, keys, goes, i);
-        }
-        remove(block, w, e, goes, i, end);
-      }
-      compensateBehind(block, w, e, col, end);
-    }
-  }
-
-  private static IntVector errorKey(ErrorCompensation.Columns block, float[] w, int column) {
-    float diagonal = block.upper()[column * block.width() + column];
-    return errorKey(
-        FloatVector.fromArray(FLOATS, w, column * LANES),
-        FloatVector.broadcast(FLOATS, diagonal * diagonal));
   }
 
   /** All bits set where a weight goes. */
   private static void choose(ErrorCompensation.Columns block, float[] w, int[] goes) {
-    for (int j = 0; j < block.width(); j++) {
-      errorKey(block, w, j)
+    errorKeys(block, w, goes, 0, block.width());
+    for (int j = 0; j < goes.length; j += LANES) {
+      IntVector.fromArray(INTS, goes, j)
           .sub(block.limit())
           .lanewise(VectorOperators.ASHR, 31)
-          .intoArray(goes, j * LANES);
+          .intoArray(goes, j);
     }
   }
 
@@ -568,9 +601,7 @@ final class VectorRows implements RowOperations {
   private static void chooseGroup(
       ErrorCompensation.Columns block, float[] w, int[] keys, int[] goes, int first) {
     int end = first + block.of();
-    for (int j = first; j < end; j++) {
-      errorKey(block, w, j).intoArray(keys, (j - first) * LANES);
-    }
+    errorKeys(block, w, keys, first, end);
     for (int j = first; j < end; j++) {
       IntVector mine = IntVector.fromArray(INTS, keys, (j - first) * LANES);
       // Starts below zero by as many as go: what is still below zero in the end is one of them.
