@@ -1,5 +1,7 @@
 package ai.owl.kernel;
 
+import java.util.Arrays;
+
 /** {@link RowOperations} one element after the other. */
 final class PlainRows implements RowOperations {
   static final float LOG2_E = 1.44269504f;
@@ -351,6 +353,11 @@ final class PlainRows implements RowOperations {
   public void compensate(ErrorCompensation.Columns block, float[] rows, int count, float[] errors) {
     int width = block.width();
     float[] upper = block.upper();
+    // Rows of their own: the JIT makes no vector code of a loop over two arrays at two offsets.
+    float[][] factors = new float[width][];
+    for (int i = 0; i < width; i++) {
+      factors[i] = Arrays.copyOfRange(upper, i * width, (i + 1) * width);
+    }
     float[] row = new float[width];
     boolean[] goes = new boolean[width];
     for (int r = 0; r < count; r++) {
@@ -364,15 +371,19 @@ final class PlainRows implements RowOperations {
         }
         float e = 0;
         if (goes[i]) {
-          e = row[i] / upper[i * width + i];
-          for (int j = i + 1; j < width; j++) {
-            row[j] -= e * upper[i * width + j];
-          }
+          e = row[i] / factors[i][i];
+          subtract(row, e, factors[i], i + 1);
           row[i] = 0f;
         }
         errors[r * width + i] = e;
       }
       System.arraycopy(row, 0, rows, r * width, width);
+    }
+  }
+
+  private static void subtract(float[] row, float e, float[] factors, int from) {
+    for (int j = from; j < row.length; j++) {
+      row[j] -= e * factors[j];
     }
   }
 

@@ -13,25 +13,28 @@ import jdk.incubator.vector.VectorSpecies;
  * {@link RowOperations} as many elements at once as the processor's vectors hold; what is left at
  * the end of a row goes through {@link PlainRows}, which also defines the bits.
  *
+ * <p>Floats and ints come in vectors half as wide as the widest, so that as many doubles make a
+ * wide one, and in no others: the JIT tells vectors of one element type apart by what it has seen
+ * before, and puts them on the heap where it has seen two widths. That costs several times what the
+ * other half of the width could bring to loops that wait for memory.
+ *
+ * <p>It does so too where too much vector code comes together in one compilation. It inlines no
+ * method of more than 325 bytecodes; the largest loops here are longer than that, and meant to be.
+ * For the same reason no method takes or returns vectors but the smallest.
+ *
  * <p>Comparisons of keys are made of subtractions and sign bits: in Java 17 masks cost more.
  */
 final class VectorRows implements RowOperations {
-  private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Double> DOUBLES = DoubleVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Float> FLOATS =
+      VectorSpecies.of(float.class, VectorShape.forBitSize(DOUBLES.vectorBitSize() / 2));
   private static final VectorSpecies<Integer> INTS = FLOATS.withLanes(int.class);
-  private static final VectorSpecies<Double> DOUBLES = FLOATS.withLanes(double.class);
-  private static final VectorSpecies<Long> LONGS = FLOATS.withLanes(long.class);
-
-  /** As many floats as {@link #DOUBLES} has lanes. */
-  private static final VectorSpecies<Float> HALF =
-      VectorSpecies.of(float.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
-
   private static final int LANES = FLOATS.length();
-  private static final int WIDE = DOUBLES.length();
 
   private final PlainRows plain = new PlainRows();
 
   private static DoubleVector doubles(float[] x, int at) {
-    return doubles(FloatVector.fromArray(HALF, x, at));
+    return doubles(FloatVector.fromArray(FLOATS, x, at));
   }
 
   private static DoubleVector doubles(FloatVector x) {
@@ -39,7 +42,7 @@ final class VectorRows implements RowOperations {
   }
 
   private static FloatVector floats(DoubleVector x) {
-    return (FloatVector) x.convertShape(VectorOperators.D2F, HALF, 0);
+    return (FloatVector) x.convertShape(VectorOperators.D2F, FLOATS, 0);
   }
 
   /** Where a loop over whole groups of running sums ends. */
@@ -51,15 +54,15 @@ final class VectorRows implements RowOperations {
   public void addValues(float[] x, int from, int to, double[] sums) {
     int end = sumsEnd(from, to);
     // Two registers of running sums at a time: with AVX-512 these are all.
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         a = a.add(doubles(x, j));
-        b = b.add(doubles(x, j + WIDE));
+        b = b.add(doubles(x, j + LANES));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addValues(x, end, to, sums);
   }
@@ -67,17 +70,17 @@ final class VectorRows implements RowOperations {
   @Override
   public void addSquares(float[] x, int from, int to, double[] sums) {
     int end = sumsEnd(from, to);
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         DoubleVector p = doubles(x, j);
-        DoubleVector q = doubles(x, j + WIDE);
+        DoubleVector q = doubles(x, j + LANES);
         a = a.add(p.mul(p));
         b = b.add(q.mul(q));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addSquares(x, end, to, sums);
   }
@@ -85,40 +88,40 @@ final class VectorRows implements RowOperations {
   @Override
   public void addSquaredDistances(float[] x, int from, int to, double center, double[] sums) {
     int end = sumsEnd(from, to);
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         DoubleVector p = doubles(x, j).sub(center);
-        DoubleVector q = doubles(x, j + WIDE).sub(center);
+        DoubleVector q = doubles(x, j + LANES).sub(center);
         a = a.add(p.mul(p));
         b = b.add(q.mul(q));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addSquaredDistances(x, end, to, center, sums);
   }
 
   private static DoubleVector score(float[] weights, float[] norms, int at) {
     return doubles(
-        FloatVector.fromArray(HALF, weights, at)
+        FloatVector.fromArray(FLOATS, weights, at)
             .lanewise(VectorOperators.ABS)
-            .mul(FloatVector.fromArray(HALF, norms, at)));
+            .mul(FloatVector.fromArray(FLOATS, norms, at)));
   }
 
   @Override
   public void addScores(float[] weights, float[] norms, int from, int to, double[] sums) {
     int end = sumsEnd(from, to);
-    for (int l = 0; l < SUMS; l += 2 * WIDE) {
+    for (int l = 0; l < SUMS; l += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, l);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, l + LANES);
       for (int j = from + l; j < end; j += SUMS) {
         a = a.add(score(weights, norms, j));
-        b = b.add(score(weights, norms, j + WIDE));
+        b = b.add(score(weights, norms, j + LANES));
       }
       a.intoArray(sums, l);
-      b.intoArray(sums, l + WIDE);
+      b.intoArray(sums, l + LANES);
     }
     plain.addScores(weights, norms, end, to, sums);
   }
@@ -127,17 +130,17 @@ final class VectorRows implements RowOperations {
   public void addColumnSquares(
       float[] rows, int count, int width, double[] sums, int from, int to) {
     int j = from;
-    for (; j <= to - 2 * WIDE; j += 2 * WIDE) {
+    for (; j <= to - 2 * LANES; j += 2 * LANES) {
       DoubleVector a = DoubleVector.fromArray(DOUBLES, sums, j);
-      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, j + WIDE);
+      DoubleVector b = DoubleVector.fromArray(DOUBLES, sums, j + LANES);
       for (int r = 0, at = j; r < count; r++, at += width) {
         DoubleVector p = doubles(rows, at);
-        DoubleVector q = doubles(rows, at + WIDE);
+        DoubleVector q = doubles(rows, at + LANES);
         a = a.add(p.mul(p));
         b = b.add(q.mul(q));
       }
       a.intoArray(sums, j);
-      b.intoArray(sums, j + WIDE);
+      b.intoArray(sums, j + LANES);
     }
     plain.addColumnSquares(rows, count, width, sums, j, to);
   }
@@ -155,60 +158,42 @@ final class VectorRows implements RowOperations {
     return Math.max(max.reduceLanes(VectorOperators.MAX), plain.max(x, j, to));
   }
 
-  /** {@link PlainRows#exp(float)}. */
-  private static FloatVector exp(FloatVector x) {
-    FloatVector at = x.blend(PlainRows.EXP_MIN, x.compare(VectorOperators.LT, PlainRows.EXP_MIN));
-    at = at.blend(PlainRows.EXP_MAX, at.compare(VectorOperators.GT, PlainRows.EXP_MAX));
-    FloatVector shifted = at.mul(PlainRows.LOG2_E).add(PlainRows.TO_INTEGER);
-    IntVector n = shifted.reinterpretAsInts().sub(Float.floatToRawIntBits(PlainRows.TO_INTEGER));
-    FloatVector whole = shifted.sub(PlainRows.TO_INTEGER);
-    FloatVector r = at.sub(whole.mul(PlainRows.LN2_HIGH)).sub(whole.mul(PlainRows.LN2_LOW));
-    FloatVector p = r.mul(PlainRows.EXP[0]).add(PlainRows.EXP[1]);
-    p = p.mul(r).add(PlainRows.EXP[2]);
-    p = p.mul(r).add(PlainRows.EXP[3]);
-    p = p.mul(r).add(PlainRows.EXP[4]);
-    p = p.mul(r).add(PlainRows.EXP[5]);
-    p = p.mul(r.mul(r)).add(r).add(1f);
-    IntVector half = n.lanewise(VectorOperators.ASHR, 1);
-    IntVector rest = n.sub(half);
-    return p.mul(half.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats())
-        .mul(rest.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats());
-  }
-
-  /** {@link PlainRows#exp(double)}. */
-  private static DoubleVector exp(DoubleVector x) {
-    DoubleVector at =
-        x.blend(PlainRows.EXP_MIN_64, x.compare(VectorOperators.LT, PlainRows.EXP_MIN_64));
-    at = at.blend(PlainRows.EXP_MAX_64, at.compare(VectorOperators.GT, PlainRows.EXP_MAX_64));
-    DoubleVector shifted = at.mul(PlainRows.LOG2_E_64).add(PlainRows.TO_INTEGER_64);
-    LongVector n =
-        shifted.reinterpretAsLongs().sub(Double.doubleToRawLongBits(PlainRows.TO_INTEGER_64));
-    DoubleVector whole = shifted.sub(PlainRows.TO_INTEGER_64);
-    DoubleVector r = at.sub(whole.mul(PlainRows.LN2_HIGH_64)).sub(whole.mul(PlainRows.LN2_LOW_64));
-    DoubleVector p = r.mul(PlainRows.FACTORIALS[0]).add(PlainRows.FACTORIALS[1]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[2]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[3]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[4]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[5]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[6]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[7]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[8]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[9]);
-    p = p.mul(r).add(PlainRows.FACTORIALS[10]);
-    // n is far below 2^31: AVX2 has no arithmetic shift of longs, but n + 2048 is not negative.
-    LongVector half = n.add(2048).lanewise(VectorOperators.LSHR, 1).sub(1024);
-    LongVector rest = n.sub(half);
-    return p.mul(half.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles())
-        .mul(rest.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles());
+  /** {@code out_j = e^(x_j · sign − shift)}, by {@link PlainRows#exp(float)}. */
+  private static void exponentials(
+      float[] x, float sign, float shift, float[] out, int from, int to) {
+    float min = PlainRows.EXP_MIN;
+    float max = PlainRows.EXP_MAX;
+    float toInteger = PlainRows.TO_INTEGER;
+    int integerBits = Float.floatToRawIntBits(toInteger);
+    float high = PlainRows.LN2_HIGH;
+    float low = PlainRows.LN2_LOW;
+    for (int j = from; j < to; j += LANES) {
+      FloatVector value = FloatVector.fromArray(FLOATS, x, j).mul(sign).sub(shift);
+      FloatVector at = value.blend(min, value.compare(VectorOperators.LT, min));
+      at = at.blend(max, at.compare(VectorOperators.GT, max));
+      FloatVector shifted = at.mul(PlainRows.LOG2_E).add(toInteger);
+      IntVector n = shifted.reinterpretAsInts().sub(integerBits);
+      FloatVector whole = shifted.sub(toInteger);
+      FloatVector r = at.sub(whole.mul(high)).sub(whole.mul(low));
+      FloatVector p = r.mul(PlainRows.EXP[0]).add(PlainRows.EXP[1]);
+      p = p.mul(r).add(PlainRows.EXP[2]);
+      p = p.mul(r).add(PlainRows.EXP[3]);
+      p = p.mul(r).add(PlainRows.EXP[4]);
+      p = p.mul(r).add(PlainRows.EXP[5]);
+      p = p.mul(r.mul(r)).add(r).add(1f);
+      IntVector half = n.lanewise(VectorOperators.ASHR, 1);
+      IntVector rest = n.sub(half);
+      p.mul(half.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats())
+          .mul(rest.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats())
+          .intoArray(out, j);
+    }
   }
 
   @Override
   public void exponentials(float[] x, int from, int to, float shift) {
-    int j = from;
-    for (; j <= to - LANES; j += LANES) {
-      exp(FloatVector.fromArray(FLOATS, x, j).sub(shift)).intoArray(x, j);
-    }
-    plain.exponentials(x, j, to, shift);
+    int end = from + (to - from) / LANES * LANES;
+    exponentials(x, 1, shift, x, from, end);
+    plain.exponentials(x, end, to, shift);
   }
 
   @Override
@@ -245,10 +230,10 @@ final class VectorRows implements RowOperations {
   public void standardize(
       float[] x, double mean, double scale, float[] gain, float[] bias, int from, int to) {
     int j = from;
-    for (; j <= to - WIDE; j += WIDE) {
+    for (; j <= to - LANES; j += LANES) {
       floats(doubles(x, j).sub(mean).mul(scale))
-          .mul(FloatVector.fromArray(HALF, gain, j))
-          .add(FloatVector.fromArray(HALF, bias, j))
+          .mul(FloatVector.fromArray(FLOATS, gain, j))
+          .add(FloatVector.fromArray(FLOATS, bias, j))
           .intoArray(x, j);
     }
     plain.standardize(x, mean, scale, gain, bias, j, to);
@@ -256,24 +241,68 @@ final class VectorRows implements RowOperations {
 
   @Override
   public void silu(float[] x, int from, int to) {
-    int j = from;
-    for (; j <= to - LANES; j += LANES) {
-      FloatVector value = FloatVector.fromArray(FLOATS, x, j);
-      value.div(exp(value.neg()).add(1f)).intoArray(x, j);
+    int end = from + (to - from) / LANES * LANES;
+    float[] exponentials = new float[end];
+    exponentials(x, -1, 0, exponentials, from, end);
+    for (int j = from; j < end; j += LANES) {
+      FloatVector.fromArray(FLOATS, x, j)
+          .div(FloatVector.fromArray(FLOATS, exponentials, j).add(1f))
+          .intoArray(x, j);
     }
-    plain.silu(x, j, to);
+    plain.silu(x, end, to);
   }
 
   @Override
   public void geluTanh(float[] x, int from, int to) {
-    int j = from;
-    for (; j <= to - WIDE; j += WIDE) {
+    int end = from + (to - from) / LANES * LANES;
+    double[] exponents = new double[end];
+    for (int j = from; j < end; j += LANES) {
       DoubleVector value = doubles(x, j);
-      DoubleVector inner =
-          value.add(value.mul(0.044715).mul(value).mul(value)).mul(PlainRows.SQRT_2_OVER_PI);
-      floats(value.div(exp(inner.mul(-2)).add(1))).intoArray(x, j);
+      value
+          .add(value.mul(0.044715).mul(value).mul(value))
+          .mul(PlainRows.SQRT_2_OVER_PI)
+          .mul(-2)
+          .intoArray(exponents, j);
     }
-    plain.geluTanh(x, j, to);
+    exponentials(exponents, from, end);
+    for (int j = from; j < end; j += LANES) {
+      floats(doubles(x, j).div(DoubleVector.fromArray(DOUBLES, exponents, j).add(1)))
+          .intoArray(x, j);
+    }
+    plain.geluTanh(x, end, to);
+  }
+
+  /** {@code x_j = e^x_j}, by {@link PlainRows#exp(double)}. */
+  private static void exponentials(double[] x, int from, int to) {
+    for (int j = from; j < to; j += LANES) {
+      DoubleVector value = DoubleVector.fromArray(DOUBLES, x, j);
+      DoubleVector at =
+          value.blend(
+              PlainRows.EXP_MIN_64, value.compare(VectorOperators.LT, PlainRows.EXP_MIN_64));
+      at = at.blend(PlainRows.EXP_MAX_64, at.compare(VectorOperators.GT, PlainRows.EXP_MAX_64));
+      DoubleVector shifted = at.mul(PlainRows.LOG2_E_64).add(PlainRows.TO_INTEGER_64);
+      LongVector n =
+          shifted.reinterpretAsLongs().sub(Double.doubleToRawLongBits(PlainRows.TO_INTEGER_64));
+      DoubleVector whole = shifted.sub(PlainRows.TO_INTEGER_64);
+      DoubleVector r =
+          at.sub(whole.mul(PlainRows.LN2_HIGH_64)).sub(whole.mul(PlainRows.LN2_LOW_64));
+      DoubleVector p = r.mul(PlainRows.FACTORIALS[0]).add(PlainRows.FACTORIALS[1]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[2]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[3]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[4]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[5]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[6]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[7]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[8]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[9]);
+      p = p.mul(r).add(PlainRows.FACTORIALS[10]);
+      // n is far below 2^31: AVX2 has no arithmetic shift of longs, but n + 2048 is not negative.
+      LongVector half = n.add(2048).lanewise(VectorOperators.LSHR, 1).sub(1024);
+      LongVector rest = n.sub(half);
+      p.mul(half.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles())
+          .mul(rest.add(1023).lanewise(VectorOperators.LSHL, 52).reinterpretAsDoubles())
+          .intoArray(x, j);
+    }
   }
 
   @Override
@@ -489,13 +518,14 @@ final class VectorRows implements RowOperations {
     for (; j <= to - LANES; j += LANES) {
       FloatVector weight = FloatVector.fromArray(FLOATS, weights, j);
       FloatVector size = FloatVector.fromArray(FLOATS, diagonal, j);
-      errorKey(weight, size.mul(size)).intoArray(keys, at + j);
+      weight
+          .mul(weight)
+          .div(size.mul(size))
+          .reinterpretAsInts()
+          .and(0x7fffffff)
+          .intoArray(keys, at + j);
     }
     plain.errorKeys(weights, diagonal, keys, at, j, to);
-  }
-
-  private static IntVector errorKey(FloatVector weight, FloatVector squaredDiagonal) {
-    return weight.mul(weight).div(squaredDiagonal).reinterpretAsInts().and(0x7fffffff);
   }
 
   /**
@@ -509,6 +539,7 @@ final class VectorRows implements RowOperations {
     float[] e = new float[width * LANES];
     int[] goes = new int[width * LANES];
     int of = block.of();
+    int[] keys = new int[of * LANES];
     // Columns whose errors reach what is behind them together; groups are not cut.
     int together = of == 0 ? 16 : of >= 16 ? of : 16 / of * of;
     for (int first = 0; first < count; first += LANES) {
@@ -525,7 +556,7 @@ final class VectorRows implements RowOperations {
         int end = Math.min(width, col + together);
         for (int i = col; i < end; i++) {
           if (of > 0 && i % of == 0) {
-            chooseGroup(block, w, goes, i);
+            chooseGroup(block, w, keys, goes, i);
           }
           remove(block, w, e, goes, i, end);
         }
@@ -540,39 +571,50 @@ final class VectorRows implements RowOperations {
     }
   }
 
-  private static IntVector errorKey(ErrorCompensation.Columns block, float[] w, int column) {
-    float diagonal = block.upper()[column * block.width() + column];
-    return errorKey(
-        FloatVector.fromArray(FLOATS, w, column * LANES),
-        FloatVector.broadcast(FLOATS, diagonal * diagonal));
+  /** The keys of columns [from, to), into {@code keys} from its beginning. */
+  private static void errorKeys(
+      ErrorCompensation.Columns block, float[] w, int[] keys, int from, int to) {
+    for (int j = from; j < to; j++) {
+      float diagonal = block.upper()[j * block.width() + j];
+      FloatVector weight = FloatVector.fromArray(FLOATS, w, j * LANES);
+      weight
+          .mul(weight)
+          .div(diagonal * diagonal)
+          .reinterpretAsInts()
+          .and(0x7fffffff)
+          .intoArray(keys, (j - from) * LANES);
+    }
   }
 
   /** All bits set where a weight goes. */
   private static void choose(ErrorCompensation.Columns block, float[] w, int[] goes) {
-    for (int j = 0; j < block.width(); j++) {
-      errorKey(block, w, j)
+    errorKeys(block, w, goes, 0, block.width());
+    for (int j = 0; j < goes.length; j += LANES) {
+      IntVector.fromArray(INTS, goes, j)
           .sub(block.limit())
           .lanewise(VectorOperators.ASHR, 31)
-          .intoArray(goes, j * LANES);
+          .intoArray(goes, j);
     }
   }
 
+  /** As {@link #choose}, of a group, as its weights are now. */
   private static void chooseGroup(
-      ErrorCompensation.Columns block, float[] w, int[] goes, int first) {
+      ErrorCompensation.Columns block, float[] w, int[] keys, int[] goes, int first) {
     int end = first + block.of();
+    errorKeys(block, w, keys, first, end);
     for (int j = first; j < end; j++) {
-      IntVector mine = errorKey(block, w, j);
-      IntVector before = IntVector.zero(INTS);
+      IntVector mine = IntVector.fromArray(INTS, keys, (j - first) * LANES);
+      // Starts below zero by as many as go: what is still below zero in the end is one of them.
+      IntVector.broadcast(INTS, block.kept() - block.of()).intoArray(goes, j * LANES);
       for (int i = first; i < end; i++) {
-        before =
-            before.add(
-                errorKey(block, w, i)
-                    .sub(mine)
-                    .sub(i < j ? 1 : 0)
-                    .lanewise(VectorOperators.LSHR, 31));
+        IntVector isBefore =
+            IntVector.fromArray(INTS, keys, (i - first) * LANES)
+                .sub(mine)
+                .sub(i < j ? 1 : 0)
+                .lanewise(VectorOperators.LSHR, 31);
+        IntVector.fromArray(INTS, goes, j * LANES).add(isBefore).intoArray(goes, j * LANES);
       }
-      before
-          .sub(block.of() - block.kept())
+      IntVector.fromArray(INTS, goes, j * LANES)
           .lanewise(VectorOperators.ASHR, 31)
           .intoArray(goes, j * LANES);
     }
@@ -601,37 +643,45 @@ final class VectorRows implements RowOperations {
   }
 
   /**
-   * {@code w_j −= Σ e_i · U_ij}, i in [from, to) one after the other, for all j from {@code to}.
+   * {@code w_j −= Σ e_i · U_ij}, i in [from, to) one after the other, for all j from {@code to}. No
+   * vector is handed from one turn of a loop to the next: the JIT puts some of those on the heap.
    */
   private static void compensateBehind(
       ErrorCompensation.Columns block, float[] w, float[] e, int from, int to) {
     float[] upper = block.upper();
     int width = block.width();
-    int j = to;
-    for (; j + 3 < width; j += 4) {
-      FloatVector a = FloatVector.fromArray(FLOATS, w, j * LANES);
-      FloatVector b = FloatVector.fromArray(FLOATS, w, (j + 1) * LANES);
-      FloatVector c = FloatVector.fromArray(FLOATS, w, (j + 2) * LANES);
-      FloatVector d = FloatVector.fromArray(FLOATS, w, (j + 3) * LANES);
-      for (int i = from; i < to; i++) {
-        FloatVector error = FloatVector.fromArray(FLOATS, e, i * LANES);
-        int at = i * width + j;
-        a = a.sub(error.mul(upper[at]));
-        b = b.sub(error.mul(upper[at + 1]));
-        c = c.sub(error.mul(upper[at + 2]));
-        d = d.sub(error.mul(upper[at + 3]));
+    int i = from;
+    for (; i + 7 < to; i += 8) {
+      FloatVector e0 = FloatVector.fromArray(FLOATS, e, i * LANES);
+      FloatVector e1 = FloatVector.fromArray(FLOATS, e, (i + 1) * LANES);
+      FloatVector e2 = FloatVector.fromArray(FLOATS, e, (i + 2) * LANES);
+      FloatVector e3 = FloatVector.fromArray(FLOATS, e, (i + 3) * LANES);
+      FloatVector e4 = FloatVector.fromArray(FLOATS, e, (i + 4) * LANES);
+      FloatVector e5 = FloatVector.fromArray(FLOATS, e, (i + 5) * LANES);
+      FloatVector e6 = FloatVector.fromArray(FLOATS, e, (i + 6) * LANES);
+      FloatVector e7 = FloatVector.fromArray(FLOATS, e, (i + 7) * LANES);
+      int at = i * width;
+      for (int j = to; j < width; j++) {
+        FloatVector.fromArray(FLOATS, w, j * LANES)
+            .sub(e0.mul(upper[at + j]))
+            .sub(e1.mul(upper[at + width + j]))
+            .sub(e2.mul(upper[at + 2 * width + j]))
+            .sub(e3.mul(upper[at + 3 * width + j]))
+            .sub(e4.mul(upper[at + 4 * width + j]))
+            .sub(e5.mul(upper[at + 5 * width + j]))
+            .sub(e6.mul(upper[at + 6 * width + j]))
+            .sub(e7.mul(upper[at + 7 * width + j]))
+            .intoArray(w, j * LANES);
       }
-      a.intoArray(w, j * LANES);
-      b.intoArray(w, (j + 1) * LANES);
-      c.intoArray(w, (j + 2) * LANES);
-      d.intoArray(w, (j + 3) * LANES);
     }
-    for (; j < width; j++) {
-      FloatVector a = FloatVector.fromArray(FLOATS, w, j * LANES);
-      for (int i = from; i < to; i++) {
-        a = a.sub(FloatVector.fromArray(FLOATS, e, i * LANES).mul(upper[i * width + j]));
+    for (; i < to; i++) {
+      FloatVector error = FloatVector.fromArray(FLOATS, e, i * LANES);
+      int at = i * width;
+      for (int j = to; j < width; j++) {
+        FloatVector.fromArray(FLOATS, w, j * LANES)
+            .sub(error.mul(upper[at + j]))
+            .intoArray(w, j * LANES);
       }
-      a.intoArray(w, j * LANES);
     }
   }
 }

@@ -10,7 +10,11 @@ import jdk.incubator.vector.VectorSpecies;
 
 /** {@link HalfFloats} as many at once as the processor's vectors hold. */
 final class VectorHalfFloats implements HalfFloats {
-  private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  /** Half of the widest, as everywhere in this process: see {@code ai.owl.kernel.VectorRows}. */
+  private static final VectorSpecies<Float> FLOATS =
+      VectorSpecies.of(
+          float.class, VectorShape.forBitSize(FloatVector.SPECIES_PREFERRED.vectorBitSize() / 2));
+
   private static final VectorSpecies<Integer> INTS = FLOATS.withLanes(int.class);
   private static final VectorShape HALF = VectorShape.forBitSize(FLOATS.vectorBitSize() / 2);
   private static final VectorSpecies<Short> SHORTS = VectorSpecies.of(short.class, HALF);

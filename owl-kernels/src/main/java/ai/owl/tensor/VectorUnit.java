@@ -30,11 +30,12 @@ public final class VectorUnit {
     }
     try {
       int bits = Width.bits();
+      // Plain loops are as good as vectors of half of 128 bits.
       // Stored numbers are little-endian and are looked at as vectors without being swapped.
-      boolean fits = bits >= 128 && ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN;
+      boolean fits = bits >= 256 && ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN;
       log.info(
           fits
-              ? "Rows are computed by vector code, {} bits at a time"
+              ? "Rows are computed by vector code for vectors of {} bits"
               : "Rows are computed by plain loops: vectors of {} bits do not suit",
           bits);
       return fits;
