@@ -113,10 +113,9 @@ public final class Blas {
         tile -> {
           int row = tile % tilesDown * TILE_ROWS;
           int col = tile / tilesDown * TILE_COLS;
-          cblas_sgemm(
-              CblasRowMajor,
-              transposeA ? CblasTrans : CblasNoTrans,
-              transposeB ? CblasTrans : CblasNoTrans,
+          gemmAlone(
+              transposeA,
+              transposeB,
               Math.min(TILE_ROWS, m - row),
               Math.min(TILE_COLS, n - col),
               k,

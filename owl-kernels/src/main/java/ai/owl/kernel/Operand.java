@@ -17,6 +17,15 @@ public final class Operand implements AutoCloseable {
   private Matrix x;
   private int made;
 
+  /**
+   * Bytes that the largest input takes besides itself, in this process.
+   *
+   * @param elements of the input
+   */
+  public static long bytes(long elements, Compute compute) {
+    return Short.BYTES * elements * compute.piecesOfExact();
+  }
+
   /** Takes another input; what was made of the last one is forgotten. */
   public Operand of(Matrix x) {
     this.x = x;

@@ -38,7 +38,9 @@ public final class ForwardBuffers implements AutoCloseable {
     long heads = (long) config.headDim() * (2L * config.heads() + 2L * config.keyValueHeads());
     long inner = (config.isGated() ? 2L : 1L) * config.intermediateSize();
     long floats = 2L * config.hiddenSize() + heads + inner + 128;
-    return Float.BYTES * floats * tokens;
+    long widest = Math.max((long) config.heads() * config.headDim(), config.intermediateSize());
+    return Float.BYTES * floats * tokens
+        + Operand.bytes(Math.max(widest, config.hiddenSize()) * tokens, config.compute());
   }
 
   /** The buffers of a sequence of {@code tokens} tokens, with undefined content. */

@@ -5,8 +5,7 @@ package ai.owl.planning;
  *
  * @param executors number of them
  * @param cores of each
- * @param taskCpus cores that a task gets ({@code spark.task.cpus}); its matrix products use as many
- *     threads
+ * @param taskCpus cores that a task gets ({@code spark.task.cpus})
  */
 public record Cluster(int executors, int cores, int taskCpus) {
   public Cluster {
@@ -34,6 +33,15 @@ public record Cluster(int executors, int cores, int taskCpus) {
   /** Tasks that run at once. */
   public int slots() {
     return executors * slotsPerExecutor();
+  }
+
+  /**
+   * Threads of each task's work in a stage: as many as it has cores, and those that a stage with
+   * fewer tasks than slots would leave idle, if tasks are spread evenly.
+   */
+  public int threads(int tasks) {
+    int together = Math.max(1, (tasks + executors - 1) / executors);
+    return Math.max(taskCpus, cores / together);
   }
 
   public int totalCores() {

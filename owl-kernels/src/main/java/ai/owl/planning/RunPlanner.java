@@ -30,9 +30,10 @@ public final class RunPlanner {
   /** Sequences are cut into at most so many tasks for every core. */
   public static final int TASKS_PER_CORE = 4;
 
-  /** Blocks that an executor keeps, and those that flat jobs load there besides. */
+  /** Blocks that an executor keeps in a pass. */
   private static final int BLOCKS_KEPT = 2;
 
+  /** Blocks that flat jobs load there at once, after those of a pass are gone. */
   private static final int BLOCKS_OF_FLAT_JOBS = 2;
 
   private static final long MIB = 1L << 20;
@@ -114,7 +115,11 @@ public final class RunPlanner {
         best = plan;
       }
     }
-    return best;
+    // Tasks use idle cores in any case; given them, no more of them ever share an executor.
+    int cpus = best.cluster().threads(workload.sequences());
+    return cluster.cores() % cpus == 0
+        ? plan(model, options, workload, cluster.withTaskCpus(cpus), rates)
+        : best;
   }
 
   private static boolean isBetter(RunPlan plan, RunPlan than, long memory) {
@@ -165,9 +170,9 @@ public final class RunPlanner {
       return new Work(products + other.products, activations + other.activations);
     }
 
-    /** With its products on so many threads. */
+    /** On so many threads. */
     double seconds(int threads) {
-      return products / threads + activations;
+      return (products + activations) / threads;
     }
   }
 
@@ -233,7 +238,8 @@ public final class RunPlanner {
 
     /** One job's tasks with sequences, and a block read meanwhile. */
     void pass(int[] counts, Work work, double blockRead) {
-      double busy = schedule(counts, work.seconds(cluster.taskCpus()), cluster.slots());
+      double one = work.seconds(cluster.threads(counts.length));
+      double busy = schedule(counts, one, cluster.slots());
       int sequences = Arrays.stream(counts).sum();
       cores(Cost.PRODUCTS, sequences * work.products());
       cores(Cost.ACTIVATIONS, sequences * work.activations());
@@ -397,7 +403,8 @@ public final class RunPlanner {
       Work through = advance(block - 1, tokens, Observed.NOTHING);
       sum.pass(counts, through.plus(observe(block, tokens, Observed.NORMS)), 0);
       // The next block is read while the first sequence is in the pruned one.
-      sum.allCores(Cost.STORAGE, Math.max(0, blockRead() - through.seconds(cluster.taskCpus())));
+      double first = through.seconds(cluster.threads(counts.length));
+      sum.allCores(Cost.STORAGE, Math.max(0, blockRead() - first));
     }
     return sum.plan();
   }
@@ -434,7 +441,7 @@ public final class RunPlanner {
               + linear.weight().bytes() / rates.writeBytes();
       solves[i] =
           fetched
-              + products / cluster.taskCpus()
+              + products / cluster.threads(linears.size())
               + sweep * concurrent / cluster.cores()
               + coding
               + storage;
@@ -550,15 +557,15 @@ public final class RunPlanner {
             || options.needsSequentialPass()
             || options.prunesOnTheWay()
             || workload.windows() > 0;
-    long blocksInMemory = (hasPasses ? kept : 0) + (options.prunesOnTheWay() ? 0 : flat);
+    boolean profiles = !options.allocator().needs().isEmpty() && !workload.knowsDenseModel();
+    long ofFlatJobs = options.prunesOnTheWay() && !profiles ? 0 : flat;
+    long blocksInMemory = Math.max(hasPasses ? kept : 0, ofFlatJobs);
     long grams = 0;
     long solving = 0;
     if (options.prunesOnTheWay()) {
       int groups = counts(workload.sequences(), BlockGrams.GROUP).length;
       grams = tasksAtOnce(groups) * costs.gramBytes();
       solving = solving();
-      boolean profiles = !options.allocator().needs().isEmpty() && !workload.knowsDenseModel();
-      blocksInMemory = kept + (profiles ? flat : 0);
     }
     long head = 0;
     if (workload.windows() > 0 && !config.readsImages()) {
@@ -567,11 +574,10 @@ public final class RunPlanner {
       long states = Arrays.stream(counts).max().orElse(0) * costs.hiddenBytes(tokens);
       head = atOnce * (4 * slice * (config.embeddingSize() + tokens) + states);
     }
-    // What is there at the same time: kept blocks, and one of the others.
+    // What is there at the same time: kept blocks and one of the others, or a flat job's blocks.
     long passes = hasPasses ? buffers + grams : 0;
     long others = Math.max(passes, Math.max(buffers + solving, head));
-    long offHeap =
-        Math.max((hasPasses ? kept + others : 0), blocksInMemory + (hasPasses ? buffers : 0));
+    long offHeap = Math.max(hasPasses ? kept + others : 0, ofFlatJobs);
     long ofExecutor =
         Math.min(
             most,

@@ -35,6 +35,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** What is planned must be what runs: as many jobs, as many tasks. */
@@ -111,6 +112,24 @@ class PlannedJobsTest {
             anyRates());
     assertThat(jobs.get()).isEqualTo(plan.stages().stream().mapToInt(StagePlan::jobCount).sum());
     assertThat(tasks.get()).isEqualTo(plan.stages().stream().mapToLong(StagePlan::taskCount).sum());
+  }
+
+  /** Tasks of a stage with fewer of them than slots use the cores that would stay idle. */
+  @ParameterizedTest
+  @CsvSource({
+    "1, 1, 2, 2",
+    "2, 1, 2, 1",
+    "3, 1, 8, 2",
+    "8, 1, 2, 1",
+    "16, 16, 16, 16",
+    "17, 16, 16, 8",
+    "128, 16, 16, 2",
+    "1000, 16, 16, 1",
+    "5, 8, 4, 4"
+  })
+  void tasksUseAsManyThreadsAsPlanned(int tasks, int executors, int cores, int threads) {
+    assertThat(ExecutorBlocks.threads(tasks, executors, cores)).isEqualTo(threads);
+    assertThat(new Cluster(executors, cores, 1).threads(tasks)).isEqualTo(threads);
   }
 
   private static MachineRates anyRates() {
