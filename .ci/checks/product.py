@@ -32,7 +32,12 @@ def owl(*arguments, environment=None, timeout=600):
         )
     except subprocess.TimeoutExpired:
         raise Failed(f"{' '.join(command)}: no end after {timeout} s") from None
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    return Outcome(done.returncode, done.stdout, without_notices(done.stderr))
+
+
+def without_notices(err):
+    """What the program said: the virtual machine's own line about conf/jvm.options, which nothing can silence, is not."""
+    return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("WARNING: Using incubator modules:"))
 
 
 def flags(options):
