@@ -271,7 +271,7 @@ CASES = [
     Case("existing output", [r"\bout\b", "overwrite"], occupied),
     # methods and patterns
     Case(
-        "Hessian that is not positive definite", ["positive definite", "--dampening", r"layers\.0\.self_attn"], few_tokens,
+        "Hessian that is not positive definite", ["positive definite", "--dampening", r"layers\.0\.\w+\.\w+_proj"], few_tokens,
         {**SPARSEGPT, **IDS, "dampening": 0, "allocation": "uniform"},
     ),
     Case("--pattern 5:7, of 32 columns", ["5:7", r"\b32 columns", "no multiple of 7"], options={**PATTERN, "pattern": "5:7"}),
