@@ -95,3 +95,86 @@ check_command() {
     exit 2
   fi
 }
+
+# Settings of every run, of the array $presets, and of the array $confs.
+take_settings() {
+  local files=("$root/conf/spark-defaults.conf") preset file setting other kept
+  refuse_secrets "${command[@]}" ${confs[@]+"${confs[@]}"}
+  for preset in ${presets[@]+"${presets[@]}"}; do
+    # In a variable of its own: a failure in an assignment stops the script, one among arguments does not.
+    file="$(preset_file "$preset")"
+    files+=("$file")
+  done
+  read_settings "${files[@]}"
+  for setting in ${confs[@]+"${confs[@]}"}; do
+    [[ "$setting" == spark.*=* ]] || fail "Cannot use --conf $setting: it is spark.KEY=VALUE"
+    kept=()
+    for other in "${settings[@]}"; do
+      [ "${other%%=*}" = "${setting%%=*}" ] || kept+=("$other")
+    done
+    settings=(${kept[@]+"${kept[@]}"} "$setting")
+  done
+}
+
+# The value of a key of $settings, or nothing.
+setting_of() { # KEY
+  local setting
+  for setting in "${settings[@]}"; do
+    [ "${setting%%=*}" != "$1" ] || printf '%s' "${setting#*=}"
+  done
+}
+
+# MiB of a size of Spark's, such as 6g.
+mebibytes() { # KEY SIZE
+  [[ "$2" =~ ^([1-9][0-9]*)([mMgG])[bB]?$ ]] || fail "Cannot use $1=$2: it is a size such as 6g or 900m"
+  case "${BASH_REMATCH[2]}" in
+    m | M) printf '%d' "${BASH_REMATCH[1]}" ;;
+    *) printf '%d' $((BASH_REMATCH[1] * 1024)) ;;
+  esac
+}
+
+# Serverless machines have a least memory for each core: presets that need less get the rest as overhead.
+fill_memory() { # MIB-PER-CORE
+  local part heap cores overhead least other kept
+  for part in driver executor; do
+    heap="$(setting_of spark.$part.memory)"
+    [ -n "$heap" ] || continue
+    heap="$(mebibytes spark.$part.memory "$heap")"
+    cores="$(setting_of spark.$part.cores)"
+    [ -n "$cores" ] || cores=4
+    [[ "$cores" =~ ^[1-9][0-9]{0,2}$ ]] || fail "Cannot use spark.$part.cores=$cores: it is a whole number"
+    overhead="$(setting_of spark.$part.memoryOverhead)"
+    [ -z "$overhead" ] || overhead="$(mebibytes spark.$part.memoryOverhead "$overhead")"
+    least=$((cores * $1 - heap))
+    [ "${overhead:-0}" -lt "$least" ] || continue
+    kept=()
+    for other in "${settings[@]}"; do
+      case "${other%%=*}" in
+        spark.$part.cores | spark.$part.memoryOverhead) ;;
+        *) kept+=("$other") ;;
+      esac
+    done
+    settings=("${kept[@]}" "spark.$part.cores=$cores" "spark.$part.memoryOverhead=${least}m")
+  done
+}
+
+# A string as JSON writes it.
+json_string() {
+  local text="$1"
+  [[ "$text" != *[[:cntrl:]]* ]] || fail "Cannot submit an argument with a line break or another control character"
+  text="${text//\\/\\\\}"
+  text="${text//\"/\\\"}"
+  printf '"%s"' "$text"
+}
+
+# Runs the command of the array $call, or prints it if $dry.
+submit_by() { # PROGRAM ITS-NAME
+  if $dry; then
+    local printed
+    printed="$(printf '%q ' "${call[@]}")"
+    printf '%s\n' "${printed% }"
+    exit 0
+  fi
+  command -v "$1" >/dev/null || fail "Cannot submit: $2 is not installed; install it, or see the command by --dry-run"
+  exec "${call[@]}"
+}
