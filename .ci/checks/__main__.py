@@ -32,6 +32,7 @@ import repeating
 import snippet
 import stores
 import stories
+import submitting
 import sweeping
 import text
 import zero_shot
@@ -42,7 +43,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, bad_input,
+        snippet, repeating, submitting, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)
