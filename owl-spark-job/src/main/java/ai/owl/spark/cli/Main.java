@@ -46,6 +46,7 @@ import picocli.CommandLine.ScopeType;
       PruneCommand.class,
       PlanCommand.class,
       EvaluateCommand.class,
+      StatusCommand.class,
       InspectCommand.class,
       GenerateCommand.class,
       SweepCommand.class,
@@ -180,7 +181,9 @@ public final class Main {
               "interrupted"
                   + (command.getCommand() instanceof SweepCommand
                       ? "; the same command goes on behind the rows it has"
-                      : "")));
+                      : command.getCommand() instanceof PruneCommand
+                          ? "; the same command goes on from what is done"
+                          : "")));
       return OURS;
     }
     Optional<String> yours = inputProblem(failure);

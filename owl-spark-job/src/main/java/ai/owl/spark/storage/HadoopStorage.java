@@ -256,6 +256,47 @@ public final class HadoopStorage implements Storage {
   }
 
   @Override
+  public boolean writeNew(String location, byte[] content) throws IOException {
+    Path path = path(location);
+    if (isLocal(location, path)) {
+      return local.writeNew(location, content);
+    }
+    return StorageFailures.naming(
+        location,
+        () -> {
+          try (FSDataOutputStream out = files(location, path).create(path, false)) {
+            out.write(content);
+            return true;
+          } catch (org.apache.hadoop.fs.FileAlreadyExistsException
+              | java.nio.file.FileAlreadyExistsException taken) {
+            return false;
+          }
+        });
+  }
+
+  @Override
+  public void deleteUnfinished(String folder) throws IOException {
+    Path path = path(folder);
+    if (isLocal(folder, path)) {
+      local.deleteUnfinished(folder);
+      return;
+    }
+    StorageFailures.naming(
+        folder,
+        () -> {
+          FileSystem files = files(folder, path);
+          if (ATOMIC_RENAME.contains(files.getUri().getScheme())) {
+            for (Path entry : paths(files, path)) {
+              if (UNFINISHED.matcher(entry.getName()).matches()) {
+                files.delete(entry, false);
+              }
+            }
+          }
+          return null;
+        });
+  }
+
+  @Override
   public List<String> list(String folder) throws IOException {
     Path path = path(folder);
     if (isLocal(folder, path)) {
@@ -265,6 +306,14 @@ public final class HadoopStorage implements Storage {
   }
 
   private static List<String> list(FileSystem files, Path path) throws IOException {
+    return paths(files, path).stream()
+        .map(Path::getName)
+        .filter(name -> !UNFINISHED.matcher(name).matches())
+        .sorted()
+        .toList();
+  }
+
+  private static List<Path> paths(FileSystem files, Path path) throws IOException {
     FileStatus[] entries;
     try {
       entries = files.listStatus(path);
@@ -275,9 +324,6 @@ public final class HadoopStorage implements Storage {
     return Arrays.stream(entries)
         .map(FileStatus::getPath)
         .filter(entry -> !entry.equals(itself))
-        .map(Path::getName)
-        .filter(name -> !UNFINISHED.matcher(name).matches())
-        .sorted()
         .toList();
   }
 
