@@ -192,15 +192,13 @@ public final class OutputCheckpoint implements AutoCloseable {
     String id = UUID.randomUUID().toString();
     RunFolder run = new RunFolder(storage, output, fingerprint);
     RunLock lock = RunLock.take(storage, output, id, timing, progress);
+    String mark = Storage.resolve(workFolder(output), id + MARK);
+    OutputCheckpoint begun = new OutputCheckpoint(storage, input, model, output, run, lock, mark);
     try {
-      String mark = Storage.resolve(workFolder(output), id + MARK);
-      OutputCheckpoint begun = new OutputCheckpoint(storage, input, model, output, run, lock, mark);
       begun.claim(options, goesOn);
       return begun;
     } catch (IOException | RuntimeException | Error e) {
-      lock.close();
-      deleteIfEmpty(storage, workFolder(output));
-      deleteIfEmpty(storage, output);
+      begun.abort(false);
       throw e;
     }
   }

@@ -419,6 +419,9 @@ final class Passes implements AutoCloseable {
 
   /** Carries out tasks that need one block each. */
   List<ShardTask.Done> flat(String description, List<ShardTask> tasks) {
+    if (tasks.isEmpty()) {
+      return List.of();
+    }
     clock.begin(PruneRun.PRUNE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
     try {

@@ -257,7 +257,7 @@ public final class SparkPipeline {
         blocks.values().forEach(shard -> receipts.add(shard.receipt()));
         output.finishedOutside().ifPresent(shard -> receipts.add(shard.receipt()));
         output.clear();
-        List<ShardTask.Done> written = passes.flat(describe(options, tasks.size()), tasks);
+        List<ShardTask.Done> written = passes.flat(describe(options, tasks), tasks);
         for (int i = 0; i < tasks.size(); i++) {
           FinishedShard shard = written.get(i).shard().get(0);
           receipts.add(shard.receipt());
@@ -350,7 +350,12 @@ public final class SparkPipeline {
    * @param norms by block; none if nobody asked for them
    */
   private record DenseModel(List<BlockStatistics> norms, List<LayerProfile> profiles)
-      implements Serializable {}
+      implements Serializable {
+    DenseModel {
+      norms = List.copyOf(norms); // lists that Spark gives are Scala's inside, and not read again
+      profiles = List.copyOf(profiles);
+    }
+  }
 
   private Optional<StatisticsStore> store() throws IOException {
     return statistics.isPresent()
@@ -509,7 +514,8 @@ public final class SparkPipeline {
     }
   }
 
-  private static String describe(PruneOptions options, int blocks) {
+  private static String describe(PruneOptions options, List<ShardTask> tasks) {
+    long blocks = tasks.stream().filter(task -> task.block() != ShardTask.NO_BLOCK).count();
     return String.format(
         "prune %d blocks with %s to %s", blocks, options.pruner().name(), options.sparsity());
   }
