@@ -60,6 +60,27 @@ leave_settings_of() {
   settings=(${kept[@]+"${kept[@]}"})
 }
 
+# Whether the arguments of spark-submit in $spark put the driver on a standalone cluster: a master of another kind is named.
+drives_in_standalone_cluster() {
+  local i cluster=false
+  for ((i = 0; i < ${#spark[@]}; i++)); do
+    case "${spark[i]}=${spark[i + 1]:-}" in
+      --master=yarn* | --master=k8s* | --master=local* | *spark.master=yarn* | *spark.master=k8s* | *spark.master=local*) return 1 ;;
+      --deploy-mode=cluster* | *spark.submit.deployMode=cluster*) cluster=true ;;
+    esac
+  done
+  $cluster
+}
+
+# Adds conf/jvm.options to the driver's. Spark gives these flags to every JVM that it starts, but for the driver there.
+open_modules_of_driver() {
+  local i flags
+  flags="$(grep -v '^#' "$root/conf/jvm.options" | tr '\n' ' ')"
+  for i in "${!settings[@]}"; do
+    [[ "${settings[i]}" != spark.driver.extraJavaOptions=* ]] || settings[i]="${settings[i]%%=*}=$flags${settings[i]#*=}"
+  done
+}
+
 # A secret on a command line can be read by everybody on the machine, and in the platform's pages.
 refuse_secrets() {
   local argument
