@@ -29,6 +29,7 @@ import notebooks
 import oracle
 import product
 import repeating
+import scheduling
 import snippet
 import stores
 import stories
@@ -43,7 +44,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, submitting, bad_input,
+        snippet, repeating, submitting, scheduling, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)

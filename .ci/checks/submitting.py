@@ -151,6 +151,16 @@ def settings_of(request):
     return dict(value.split("=", 1) for flag, value in zip(arguments, arguments[1:]) if flag == "--conf")
 
 
+def arguments_of(request):
+    """The command of owl in a request."""
+    if "Steps" in request:
+        arguments = request["Steps"][0]["HadoopJarStep"]["Args"]
+        return arguments[next(place for place, argument in enumerate(arguments) if argument.endswith(".jar") and "://" in argument) + 1:]
+    if "jobDriver" in request:
+        return request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
+    return (request["job"]["spark_job"] if "job" in request else request["batch"]["spark_batch"])["args"]
+
+
 def settings_of_command(lines):
     """Spark's settings in a command of the AWS CLI or gcloud, an argument a line."""
     for line in lines:
@@ -169,6 +179,8 @@ def check_request(name):
     found = requested(name)
     require(found == golden, f"differs from {name}.json; if it should, run python .ci/checks/submitting.py\n{found}")
     settings = settings_of_command((GOLDEN / f"{name}.txt").read_text().splitlines())
+    arguments = command(EVALUATE if name == "dataproc-job-with-commas" else PRUNE, "s3" if name.startswith("emr") else "gs")
+    require(arguments_of(json.loads(golden)) == list(arguments), f"arguments {arguments_of(json.loads(golden))}")
     require(len(settings) >= 11 and settings_of(json.loads(golden)) == settings, f"the request has other settings than the command: {settings}")
 
 
