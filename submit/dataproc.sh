@@ -23,6 +23,7 @@ TARGET is one of
   --project ID                as of gcloud
   --async                     do not wait for the end
   --dry-run                   print the command, and do not run it
+  --request                   print the request to Dataproc's API as JSON, and do not send it: for other clients, such as Airflow's operators
   --help
 
 Example:
@@ -35,7 +36,7 @@ out with a word where there is none. Exit codes: 0 submitted (and done, without 
 TEXT
 }
 
-cluster="" batch="" uri="" version="" account="" subnet="" region="" project="" dry=false async=false
+cluster="" batch="" uri="" version="" account="" subnet="" region="" project="" dry=false async=false request=false
 presets=() confs=() command=()
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -45,6 +46,11 @@ while [ $# -gt 0 ]; do
       ;;
     --dry-run)
       dry=true
+      shift
+      continue
+      ;;
+    --request)
+      request=true
       shift
       continue
       ;;
@@ -86,9 +92,36 @@ done
 [ -n "$region" ] || fail "Cannot submit: give --region"
 [ -n "$uri" ] || fail "Cannot submit: give --jar, where owl-spark-job.jar was copied to"
 [[ "$uri" =~ ^gs://[^/]+/.+\.jar$ ]] || fail "Cannot use --jar $uri: it is like gs://bucket/owl-spark-job.jar"
+! $request || ! $async || fail "Cannot use --async with --request: it is for gcloud, and no part of what it sends"
 take_settings
 [ -z "$batch" ] || fill_memory 1024 # the least that a batch's machines have
 check_command "${command[@]}"
+
+if $request; then
+  arguments="" properties=""
+  for argument in "${command[@]}"; do
+    arguments+="${arguments:+,}$(json_string "$argument")"
+  done
+  for setting in "${settings[@]}"; do
+    properties+="${properties:+,}$(json_string "${setting%%=*}"):$(json_string "${setting#*=}")"
+  done
+  job="\"main_class\":\"ai.owl.spark.cli.Main\",\"jar_file_uris\":[$(json_string "$uri")],\"args\":[$arguments]"
+  body="\"region\":$(json_string "$region")"
+  [ -z "$project" ] || body+=",\"project_id\":$(json_string "$project")"
+  if [ -n "$cluster" ]; then
+    body+=",\"job\":{\"placement\":{\"cluster_name\":$(json_string "$cluster")},\"spark_job\":{$job,\"properties\":{$properties}}}"
+  else
+    machines=""
+    [ -z "$account" ] || machines+="\"service_account\":$(json_string "$account")"
+    [ -z "$subnet" ] || machines+="${machines:+,}\"subnetwork_uri\":$(json_string "$subnet")"
+    body+=",\"batch_id\":$(json_string "$batch"),\"batch\":{\"spark_batch\":{$job}"
+    body+=",\"runtime_config\":{\"version\":$(json_string "${version:-3.0}"),\"properties\":{$properties}}"
+    [ -z "$machines" ] || body+=",\"environment_config\":{\"execution_config\":{$machines}}"
+    body+="}"
+  fi
+  printf '{%s}\n' "$body"
+  exit 0
+fi
 
 # gcloud splits properties at commas, or at what stands between two ^: one that no setting has.
 separator=""

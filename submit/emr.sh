@@ -22,6 +22,7 @@ TARGET is one of
   --region REGION             as of the AWS CLI
   --profile NAME              as of the AWS CLI: a profile of yours, never its secrets
   --dry-run                   print the command, and do not run it
+  --request                   print the request to EMR's API as JSON, and do not send it: for other clients, such as Airflow's operators
   --help
 
 Example:
@@ -33,7 +34,7 @@ out with a word where there is none. Exit codes: 0 submitted, 2 these arguments 
 TEXT
 }
 
-cluster="" application="" role="" uri="" name="" region="" profile="" dry=false
+cluster="" application="" role="" uri="" name="" region="" profile="" dry=false request=false
 presets=() confs=() command=()
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -43,6 +44,11 @@ while [ $# -gt 0 ]; do
       ;;
     --dry-run)
       dry=true
+      shift
+      continue
+      ;;
+    --request)
+      request=true
       shift
       continue
       ;;
@@ -79,6 +85,7 @@ done
 [ -z "$role" ] || [[ "$role" =~ ^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$ ]] || fail "Cannot use --execution-role $role: it is like arn:aws:iam::123456789012:role/NAME"
 [ -n "$uri" ] || fail "Cannot submit: give --jar, where owl-spark-job.jar was copied to"
 [[ "$uri" =~ ^s3a?://[^/]+/.+\.jar$ ]] || fail "Cannot use --jar $uri: it is like s3://bucket/owl-spark-job.jar"
+! $request || [ -z "$region$profile" ] || fail "Cannot use --region or --profile with --request: they are for the AWS CLI, and no part of what it sends"
 take_settings
 [ -z "$application" ] || fill_memory 2048 # the least that a worker of EMR Serverless has
 check_command "${command[@]}"
@@ -93,7 +100,11 @@ if [ -n "$cluster" ]; then
   for argument in "${command[@]}"; do
     arguments+=",$(json_string "$argument")"
   done
-  steps="[{\"Type\":\"CUSTOM_JAR\",\"Name\":$(json_string "$name"),\"ActionOnFailure\":\"CONTINUE\",\"Jar\":\"command-runner.jar\",\"Args\":[$arguments]}]"
+  step="\"Name\":$(json_string "$name"),\"ActionOnFailure\":\"CONTINUE\""
+  program="\"Jar\":\"command-runner.jar\",\"Args\":[$arguments]"
+  # The AWS CLI spells a step its own way.
+  steps="[{\"Type\":\"CUSTOM_JAR\",$step,$program}]"
+  body="{\"JobFlowId\":$(json_string "$cluster"),\"Steps\":[{$step,\"HadoopJarStep\":{$program}}]}"
   call=(aws emr add-steps --cluster-id "$cluster" --steps "$steps")
 else
   arguments=""
@@ -110,7 +121,12 @@ else
     esac
   done
   driver="{\"sparkSubmit\":{\"entryPoint\":$(json_string "$uri"),\"entryPointArguments\":[$arguments],\"sparkSubmitParameters\":$(json_string "$parameters")}}"
+  body="{\"applicationId\":$(json_string "$application"),\"executionRoleArn\":$(json_string "$role"),\"name\":$(json_string "$name"),\"jobDriver\":$driver}"
   call=(aws emr-serverless start-job-run --application-id "$application" --execution-role-arn "$role" --name "$name" --job-driver "$driver")
+fi
+if $request; then
+  printf '%s\n' "$body"
+  exit 0
 fi
 [ -z "$region" ] || call+=(--region "$region")
 [ -z "$profile" ] || call+=(--profile "$profile")

@@ -29,7 +29,9 @@ import methods
 import notebooks
 import oracle
 import product
+import rehearsing
 import repeating
+import scheduling
 import snippet
 import stores
 import stories
@@ -44,7 +46,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, submitting, clusters, bad_input,
+        snippet, repeating, submitting, scheduling, clusters, rehearsing, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)

@@ -59,6 +59,10 @@ CASES = {
     ),
 }
 
+# What other clients than the AWS CLI and gcloud send, Airflow's operators among them. Golden file: --request in place of --dry-run of these.
+REQUESTS = ("emr-step", "emr-serverless", "dataproc-job", "dataproc-job-with-commas", "dataproc-batch")
+CLI_ONLY = ("--async",)  # told to gcloud, and no part of a request
+
 EMR = ("--cluster-id", "j-2AXXXXXXGAPLF", *S3_JAR)
 SOUND = command(EVALUATE, "s3")
 # What is said: script and arguments.
@@ -85,6 +89,8 @@ REFUSED = {
     "Cannot use --version, --service-account or --subnet with --cluster": (
         "dataproc.sh", ("--cluster", "owls", "--version", "3.0", *GS_JAR, "--", *SOUND)),
     "Cannot use --preset 7b in an embedded run": ("owl", (*SOUND, "--preset", "7b")),
+    "Cannot use --region or --profile with --request": ("emr.sh", (*EMR, "--region", "eu-west-1", "--request", "--", *SOUND)),
+    "Cannot use --async with --request": ("dataproc.sh", ("--cluster", "owls", *GS_JAR, "--async", "--request", "--", *SOUND)),
     "Cannot read --properties-file mine.conf": ("owl", (*SOUND, "--dry-run", "--", "--properties-file", "mine.conf")),
 }
 
@@ -92,6 +98,8 @@ REFUSED = {
 def checks(fixtures):
     for name in CASES:
         yield f"submit: --dry-run, {name}", functools.partial(check_golden, name)
+    for name in REQUESTS:
+        yield f"submit: --request, {name}", functools.partial(check_request, name)
     for message in REFUSED:
         yield f"submit: refuses: {message}", functools.partial(check_refused, message)
     yield "submit: what --dry-run prints is what runs", check_arguments_arrive
@@ -121,6 +129,59 @@ def printed(name):
     require(outcome.code == 0, f"exit code {outcome.code}: {outcome.err}")
     require(outcome.out.count("\n") == 1, f"not one line: {outcome.out}")
     return "".join(argument + "\n" for argument in shlex.split(outcome.out))
+
+
+def requested(name):
+    """The request, written so that a change can be read."""
+    script, arguments = CASES[name]
+    outcome = run(script, ["--request" if argument == "--dry-run" else argument for argument in arguments if argument not in CLI_ONLY])
+    require(outcome.code == 0, f"exit code {outcome.code}: {outcome.err}")
+    return json.dumps(json.loads(outcome.out), indent=2) + "\n"
+
+
+def settings_of(request):
+    """Spark's settings in a request."""
+    if "Steps" in request:
+        [step] = request["Steps"]
+        arguments = step["HadoopJarStep"]["Args"]
+    elif "jobDriver" in request:
+        arguments = shlex.split(request["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"])
+    else:
+        return (request["job"]["spark_job"] if "job" in request else request["batch"]["runtime_config"])["properties"]
+    return dict(value.split("=", 1) for flag, value in zip(arguments, arguments[1:]) if flag == "--conf")
+
+
+def arguments_of(request):
+    """The command of owl in a request."""
+    if "Steps" in request:
+        arguments = request["Steps"][0]["HadoopJarStep"]["Args"]
+        return arguments[next(place for place, argument in enumerate(arguments) if argument.endswith(".jar") and "://" in argument) + 1:]
+    if "jobDriver" in request:
+        return request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
+    return (request["job"]["spark_job"] if "job" in request else request["batch"]["spark_batch"])["args"]
+
+
+def settings_of_command(lines):
+    """Spark's settings in a command of the AWS CLI or gcloud, an argument a line."""
+    for line in lines:
+        if line.startswith("--properties="):
+            _, separator, pairs = line.split("^", 2) if "=^" in line else ("", ",", line.split("=", 1)[1])
+            return dict(pair.split("=", 1) for pair in pairs.split(separator))
+        if line.startswith("[{"):
+            [step] = json.loads(line)
+            return settings_of({"Steps": [{"HadoopJarStep": step}]})
+        if line.startswith("{"):
+            return settings_of({"jobDriver": json.loads(line)})
+
+
+def check_request(name):
+    golden = (GOLDEN / f"{name}.json").read_text()
+    found = requested(name)
+    require(found == golden, f"differs from {name}.json; if it should, run python .ci/checks/submitting.py\n{found}")
+    settings = settings_of_command((GOLDEN / f"{name}.txt").read_text().splitlines())
+    arguments = command(EVALUATE if name == "dataproc-job-with-commas" else PRUNE, "s3" if name.startswith("emr") else "gs")
+    require(arguments_of(json.loads(golden)) == list(arguments), f"arguments {arguments_of(json.loads(golden))}")
+    require(len(settings) >= 11 and settings_of(json.loads(golden)) == settings, f"the request has other settings than the command: {settings}")
 
 
 def check_golden(name):
@@ -188,7 +249,9 @@ def check_shell():
 
 if __name__ == "__main__":
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for old in GOLDEN.glob("*.txt"):
+    for old in GOLDEN.iterdir():
         old.unlink()
     for case in CASES:
         (GOLDEN / f"{case}.txt").write_text(printed(case))
+    for case in REQUESTS:
+        (GOLDEN / f"{case}.json").write_text(requested(case))
