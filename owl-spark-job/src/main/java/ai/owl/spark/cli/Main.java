@@ -176,7 +176,7 @@ public final class Main {
 
   private int report(Exception failure, CommandLine command) {
     if (Interruption.isUnderWay()) {
-      System.err.println(
+      Interruption.say(
           problem(
               "interrupted"
                   + (command.getCommand() instanceof SweepCommand
