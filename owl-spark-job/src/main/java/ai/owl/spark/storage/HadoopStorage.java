@@ -372,47 +372,6 @@ public final class HadoopStorage implements Storage {
   }
 
   @Override
-  public boolean writeNew(String location, byte[] content) throws IOException {
-    Path path = path(location);
-    if (isLocal(location, path)) {
-      return local.writeNew(location, content);
-    }
-    return StorageFailures.naming(
-        location,
-        () -> {
-          try (FSDataOutputStream out = files(location, path).create(path, false)) {
-            out.write(content);
-            return true;
-          } catch (org.apache.hadoop.fs.FileAlreadyExistsException
-              | java.nio.file.FileAlreadyExistsException taken) {
-            return false;
-          }
-        });
-  }
-
-  @Override
-  public void deleteUnfinished(String folder) throws IOException {
-    Path path = path(folder);
-    if (isLocal(folder, path)) {
-      local.deleteUnfinished(folder);
-      return;
-    }
-    StorageFailures.naming(
-        folder,
-        () -> {
-          FileSystem files = files(folder, path);
-          if (ATOMIC_RENAME.contains(files.getUri().getScheme())) {
-            for (Path entry : paths(files, path)) {
-              if (UNFINISHED.matcher(entry.getName()).matches()) {
-                files.delete(entry, false);
-              }
-            }
-          }
-          return null;
-        });
-  }
-
-  @Override
   public List<String> list(String folder) throws IOException {
     Path path = path(folder);
     if (isLocal(folder, path)) {
