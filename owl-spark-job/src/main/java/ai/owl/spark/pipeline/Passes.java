@@ -24,6 +24,7 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.spark.metrics.WorkCounters;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
@@ -41,6 +42,8 @@ import org.apache.spark.broadcast.Broadcast;
  * and flat jobs with a task a block.
  */
 final class Passes implements AutoCloseable {
+  private static final String JOB_GROUP = "spark.jobGroup.id";
+
   private final JavaSparkContext spark;
   private final ExecutorBlocks.Source source;
   private final ModelLayout model;
@@ -48,6 +51,8 @@ final class Passes implements AutoCloseable {
   private final StageClock clock;
   private final int partitions;
   private final FlatJobProgress jobs;
+  private final WorkCounters counters;
+  private final boolean groups;
 
   /**
    * @param partitions into how many tasks sequences are cut at most
@@ -66,6 +71,11 @@ final class Passes implements AutoCloseable {
     this.clock = clock;
     this.partitions = partitions;
     this.jobs = new FlatJobProgress(spark, progress);
+    this.counters = WorkCounters.of(spark);
+    this.groups = spark.getLocalProperty(JOB_GROUP) == null; // a caller's own stays in force
+    if (groups) {
+      spark.setLocalProperty(JOB_GROUP, "owl " + source.run());
+    }
   }
 
   /** The statistics of every block of the dense model. */
@@ -111,6 +121,7 @@ final class Passes implements AutoCloseable {
     }
     clock.begin(PruneRun.PROFILE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
+    WorkCounters counted = counters; // what a task carries along is no field
     try {
       return jobs.run(
           (activations ? "count outliers of " : "measure magnitudes of ")
@@ -120,7 +131,10 @@ final class Passes implements AutoCloseable {
           () ->
               spark
                   .parallelize(tasks, tasks.size())
-                  .map(task -> ProfileTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
+                  .map(
+                      task ->
+                          ProfileTask.carryOut(
+                              (ExecutorBlocks.Source) shared.value(), task, counted))
                   .collect());
     } finally {
       shared.destroy();
@@ -243,7 +257,8 @@ final class Passes implements AutoCloseable {
     List<BlockLayout> solved = new ArrayList<>();
     List<List<PrunedLinear>> linears = new ArrayList<>();
     try (HiddenStates hidden =
-        HiddenStates.embed(spark, source, model, sequences, BlockGrams.GROUP, partitions)) {
+        HiddenStates.embed(
+            spark, source, model, sequences, BlockGrams.GROUP, partitions, counters)) {
       for (BlockLayout block : blocks) {
         SolveTask task = task(block, options, allocation, place, sequences.count(), grams);
         List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
@@ -285,6 +300,7 @@ final class Passes implements AutoCloseable {
         numbers.add(block.index() * width + linear);
       }
     }
+    WorkCounters counted = counters;
     clock.begin(PruneRun.PRUNE, numbers.size());
     try {
       List<SolveTask.Solved> done =
@@ -297,7 +313,9 @@ final class Passes implements AutoCloseable {
                       .map(
                           number ->
                               SolveTask.carryOutKept(
-                                  ((SolveTask[]) tasks.value())[number / width], number % width))
+                                  ((SolveTask[]) tasks.value())[number / width],
+                                  counted,
+                                  number % width))
                       .collect());
       List<BlockLayout> solved = new ArrayList<>();
       List<List<PrunedLinear>> linears = new ArrayList<>();
@@ -332,6 +350,7 @@ final class Passes implements AutoCloseable {
 
   /** Carries out tasks that need one block each. */
   List<ShardTask.Done> flat(String description, List<ShardTask> tasks) {
+    WorkCounters counted = counters;
     clock.begin(PruneRun.PRUNE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
     try {
@@ -341,7 +360,9 @@ final class Passes implements AutoCloseable {
           () ->
               spark
                   .parallelize(tasks, tasks.size())
-                  .map(task -> ShardTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
+                  .map(
+                      task ->
+                          ShardTask.carryOut((ExecutorBlocks.Source) shared.value(), task, counted))
                   .collect());
     } finally {
       shared.destroy();
@@ -420,7 +441,7 @@ final class Passes implements AutoCloseable {
   }
 
   private HiddenStates embed(Samples sequences) {
-    return HiddenStates.embed(spark, source, model, sequences, 1, partitions);
+    return HiddenStates.embed(spark, source, model, sequences, 1, partitions, counters);
   }
 
   private List<BlockLayout> after(BlockLayout block) {
@@ -461,6 +482,10 @@ final class Passes implements AutoCloseable {
   public void close() {
     awaitTasks();
     jobs.close();
+    spark.setLocalProperty("spark.job.description", null);
+    if (groups) {
+      spark.setLocalProperty(JOB_GROUP, null);
+    }
     ExecutorBlocks.clear();
   }
 }

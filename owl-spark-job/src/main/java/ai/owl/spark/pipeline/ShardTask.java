@@ -8,6 +8,7 @@ import ai.owl.pipeline.BlockShard;
 import ai.owl.pipeline.OutputShard;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.spark.metrics.WorkCounters;
 import java.io.IOException;
 import java.io.Serializable;
 import java.util.List;
@@ -33,7 +34,7 @@ sealed interface ShardTask extends Serializable {
   record Done(List<ShardReceipt> receipt, List<PrunedLinear> linears) implements Serializable {}
 
   /** Does the work on an executor. */
-  static Done carryOut(ExecutorBlocks.Source source, ShardTask task)
+  static Done carryOut(ExecutorBlocks.Source source, ShardTask task, WorkCounters counters)
       throws IOException, InterruptedException {
     if (task instanceof Copy copy) {
       ShardReceipt receipt = copy.shard().copy(source.storage(), copy.tensors());
@@ -50,6 +51,8 @@ sealed interface ShardTask extends Serializable {
           task instanceof Prune prune
               ? List.of(BlockShard.write(source.storage(), prune.shard(), block))
               : List.of();
+      linears.forEach(linear -> counters.removed(linear.zeros()));
+      counters.blockDone();
       return new Done(receipt, linears);
     } finally {
       ExecutorBlocks.FLAT_JOB_BLOCKS.release();
