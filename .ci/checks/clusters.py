@@ -5,8 +5,10 @@ import csv
 import functools
 import http.server
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 
@@ -42,6 +44,7 @@ def checks(fixtures):
     for version, mode, way in STANDALONE:
         name = f"clusters: Spark {version}, standalone, {mode} deploy mode: {' '.join(way)}"
         yield name, functools.partial(check_standalone, version, mode, way)
+    yield "clusters: an executor that is killed", check_killed
     yield "clusters: evaluate, the metrics plugin, the history server; credentials appear nowhere", check_watched
     yield "clusters: credentials of a provider appear nowhere", check_provider
     for version, mode, way in YARN:
@@ -56,13 +59,25 @@ def command(way, model, tokens, folder):
     return ["prune", *product.flags(options)]
 
 
-def submit(cluster, arguments, *settings):
-    """What spark-submit and the driver said, if it was here; it has to go well."""
+def submit(cluster, arguments, *settings, watch=lambda line: None):
+    """What spark-submit and the driver said, if it was here, every line of which `watch` is told of; it has to go well."""
     script = str(product.ROOT / "submit" / "owl")
-    words = [script, *map(str, arguments), "--", "--master", cluster.master, *settings]
-    done = subprocess.run(words, env=cluster.variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
-    require(done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-3000:]}{tails(cluster)}")
-    return done.stdout + done.stderr
+    words = [script, *map(str, arguments), "--", "--master", cluster.master, *map(str, settings)]
+    with subprocess.Popen(
+        words, env=cluster.variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        start_new_session=True,
+    ) as process:
+        late = threading.Timer(600, os.killpg, (process.pid, signal.SIGKILL))
+        late.start()
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            watch(line)
+        code = process.wait()
+        late.cancel()
+    said = "".join(said)
+    require(code == 0, f"exit code {code}: {said[-3000:]}{tails(cluster)}")
+    return said
 
 
 def tails(cluster):
@@ -118,6 +133,22 @@ def check_yarn(version, mode, way):
         require_embedded(way, folder, cluster)
         names = {file.parent.name for file in cluster.outputs()}
         require(len(names) == 3, f"containers of the application master and two executors: {names}")
+
+
+def check_killed():
+    """While the first blocks are at work, which the executors hold and the driver does not."""
+    folder, way, killed = fresh("killed"), ("wanda", "sequential"), []
+    with spark_cluster.Standalone(folder / "cluster") as cluster:
+
+        def kill(line):
+            if line.startswith("evaluate ") and not killed:
+                killed.append(cluster.kill_executor())
+
+        submit(cluster, command(way, MODEL, TOKENS, folder), *ON_STANDALONE, watch=kill)
+        require_embedded(way, folder, cluster)
+        executors = list(cluster.folder.glob("work-*/app-*/*/stderr"))
+        lost = [file for file in cluster.folder.glob("worker-*.log") if "exitStatus 137" in file.read_text()]
+        require(len(executors) == 3 and len(lost) == 1, f"killed {killed}, executors {executors}, lost in {lost}")
 
 
 def event_log(folder):
