@@ -24,6 +24,7 @@ import clusters
 import computing
 import demo
 import generating
+import linking
 import loading
 import methods
 import notebooks
@@ -46,7 +47,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, submitting, scheduling, clusters, rehearsing, bad_input,
+        snippet, repeating, submitting, linking, scheduling, clusters, rehearsing, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)

@@ -62,7 +62,7 @@ def get_json(url):
         return json.load(answer)
 
 
-def wait_until(what, condition, seconds=120):
+def wait_until(what, condition, seconds=240):
     """The first true value of `condition`, which may fail until then."""
     end = time.monotonic() + seconds
     failure = ""
@@ -89,7 +89,7 @@ class Daemon:
                 start_new_session=True,
             )
 
-    def said(self, pattern, seconds=120):
+    def said(self, pattern, seconds=240):
         """Waits for a line of the log, and returns the pattern's first group."""
 
         def look():

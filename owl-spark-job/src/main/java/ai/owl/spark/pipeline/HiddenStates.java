@@ -16,6 +16,7 @@ import ai.owl.model.BlockLayout;
 import ai.owl.model.ClassificationHead;
 import ai.owl.model.LanguageModelHead;
 import ai.owl.model.ModelLayout;
+import ai.owl.spark.metrics.WorkCounters;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
@@ -44,6 +45,7 @@ final class HiddenStates implements AutoCloseable {
   private final JavaSparkContext spark;
   private final ExecutorBlocks.Source source;
   private final Broadcast<Object> shared; // a ModelWork
+  private final WorkCounters counters;
   private final List<Broadcast<?>> broadcasts = new ArrayList<>();
   private JavaRDD<SliceState> states;
   private boolean persisted;
@@ -52,10 +54,12 @@ final class HiddenStates implements AutoCloseable {
       JavaSparkContext spark,
       ExecutorBlocks.Source source,
       Broadcast<Object> shared,
+      WorkCounters counters,
       JavaRDD<SliceState> states) {
     this.spark = spark;
     this.source = source;
     this.shared = shared;
+    this.counters = counters;
     this.states = states;
     broadcasts.add(shared);
   }
@@ -75,14 +79,15 @@ final class HiddenStates implements AutoCloseable {
       ModelLayout model,
       Samples samples,
       int group,
-      int partitions) {
+      int partitions,
+      WorkCounters counters) {
     List<Integer> groups = groups(samples.count(), group);
     Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks(), samples));
     JavaRDD<SliceState> embedded =
         spark
             .parallelize(groups, Math.min(partitions, groups.size()))
             .mapPartitions(part -> embed((ModelWork) work.value(), group, part));
-    return new HiddenStates(spark, source, work, embedded.setName("embeddings"));
+    return new HiddenStates(spark, source, work, counters, embedded.setName("embeddings"));
   }
 
   /**
@@ -97,8 +102,9 @@ final class HiddenStates implements AutoCloseable {
       Samples samples,
       int group,
       int partitions,
+      WorkCounters counters,
       String folder) {
-    HiddenStates hidden = embed(spark, source, model, samples, group, partitions);
+    HiddenStates hidden = embed(spark, source, model, samples, group, partitions, counters);
     hidden.readFrom(folder, group, partitions);
     return hidden;
   }
@@ -219,6 +225,7 @@ final class HiddenStates implements AutoCloseable {
     Broadcast<Object> work = spark.broadcast(new Step.Work(source, step));
     broadcasts.add(work);
     Broadcast<Object> common = shared; // what a task carries along is no field
+    WorkCounters counted = counters;
     JavaRDD<SliceState> before = states;
     boolean wasPersisted = persisted;
     states =
@@ -226,7 +233,10 @@ final class HiddenStates implements AutoCloseable {
             .mapPartitions(
                 part ->
                     Step.carryOut(
-                        (Step.Work) work.value(), ((ModelWork) common.value()).samples(), part))
+                        (Step.Work) work.value(),
+                        ((ModelWork) common.value()).samples(),
+                        counted,
+                        part))
             .setName(description)
             .persist(StorageLevel.MEMORY_AND_DISK());
     persisted = true;
@@ -236,6 +246,7 @@ final class HiddenStates implements AutoCloseable {
     for (BlockStatistics slice : states.map(SliceState::statistics).collect()) {
       merged.merge(slice);
     }
+    counters.blockDone();
     if (wasPersisted) {
       before.unpersist(false);
     }
@@ -254,6 +265,7 @@ final class HiddenStates implements AutoCloseable {
     Broadcast<Object> layout = spark.broadcast(block);
     broadcasts.add(work);
     broadcasts.add(layout);
+    WorkCounters counted = counters;
     spark.setLocalProperty("spark.job.description", description);
     ExecutorBlocks.tellCluster(spark);
     List<SolveTask.Solved> solved =
@@ -264,12 +276,14 @@ final class HiddenStates implements AutoCloseable {
                         new GramParts(
                             ((SolveTask) work.value()).source(),
                             (BlockLayout) layout.value(),
+                            counted,
                             part))
                 .repartitionAndSortWithinPartitions(new SolveTask.ByLinear(task.linears().size()))
                 .mapPartitions(
                     (FlatMapFunction<Iterator<Tuple2<GramKey, float[]>>, SolveTask.Solved>)
-                        parts -> SolveTask.carryOut((SolveTask) work.value(), parts))
+                        parts -> SolveTask.carryOut((SolveTask) work.value(), counted, parts))
                 .collect());
+    counters.blockDone();
     solved.sort(Comparator.comparingInt(SolveTask.Solved::number));
     return solved;
   }

@@ -26,6 +26,7 @@ import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.spark.metrics.WorkCounters;
 import java.io.IOException;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
@@ -47,6 +48,8 @@ import org.apache.spark.broadcast.Broadcast;
  * and flat jobs with a task a block.
  */
 final class Passes implements AutoCloseable {
+  private static final String JOB_GROUP = "spark.jobGroup.id";
+
   private final JavaSparkContext spark;
   private final ExecutorBlocks.Source source;
   private final ModelLayout model;
@@ -54,6 +57,8 @@ final class Passes implements AutoCloseable {
   private final StageClock clock;
   private final int partitions;
   private final FlatJobProgress jobs;
+  private final WorkCounters counters;
+  private final boolean groups;
 
   /**
    * @param partitions into how many tasks sequences are cut at most
@@ -72,6 +77,11 @@ final class Passes implements AutoCloseable {
     this.clock = clock;
     this.partitions = partitions;
     this.jobs = new FlatJobProgress(spark, progress);
+    this.counters = WorkCounters.of(spark);
+    this.groups = spark.getLocalProperty(JOB_GROUP) == null; // a caller's own stays in force
+    if (groups) {
+      spark.setLocalProperty(JOB_GROUP, "owl " + source.run());
+    }
   }
 
   /** The statistics of every block of the dense model. */
@@ -108,9 +118,9 @@ final class Passes implements AutoCloseable {
   /** The states that enter a block: of the embeddings, or those that an earlier run has kept. */
   private HiddenStates enter(Samples sequences, int group, PassRecord record, int block) {
     return block == 0
-        ? HiddenStates.embed(spark, source, model, sequences, group, partitions)
+        ? HiddenStates.embed(spark, source, model, sequences, group, partitions, counters)
         : HiddenStates.kept(
-            spark, source, model, sequences, group, partitions, record.states(block));
+            spark, source, model, sequences, group, partitions, counters, record.states(block));
   }
 
   private void keep(HiddenStates hidden, int group, PassRecord record, int block) {
@@ -147,6 +157,7 @@ final class Passes implements AutoCloseable {
     }
     clock.begin(PruneRun.PROFILE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
+    WorkCounters counted = counters; // what a task carries along is no field
     try {
       return jobs.run(
           (activations ? "count outliers of " : "measure magnitudes of ")
@@ -156,7 +167,10 @@ final class Passes implements AutoCloseable {
           () ->
               spark
                   .parallelize(tasks, tasks.size())
-                  .map(task -> ProfileTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
+                  .map(
+                      task ->
+                          ProfileTask.carryOut(
+                              (ExecutorBlocks.Source) shared.value(), task, counted))
                   .collect());
     } finally {
       shared.destroy();
@@ -372,6 +386,7 @@ final class Passes implements AutoCloseable {
         numbers.add(block.index() * width + linear);
       }
     }
+    WorkCounters counted = counters;
     clock.begin(PruneRun.PRUNE, numbers.size());
     try {
       List<SolveTask.Solved> done =
@@ -384,7 +399,9 @@ final class Passes implements AutoCloseable {
                       .map(
                           number ->
                               SolveTask.carryOutKept(
-                                  ((SolveTask[]) tasks.value())[number / width], number % width))
+                                  ((SolveTask[]) tasks.value())[number / width],
+                                  counted,
+                                  number % width))
                       .collect());
       List<BlockLayout> solved = new ArrayList<>();
       List<List<PrunedLinear>> linears = new ArrayList<>();
@@ -422,6 +439,7 @@ final class Passes implements AutoCloseable {
     if (tasks.isEmpty()) {
       return List.of();
     }
+    WorkCounters counted = counters;
     clock.begin(PruneRun.PRUNE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
     try {
@@ -431,7 +449,9 @@ final class Passes implements AutoCloseable {
           () ->
               spark
                   .parallelize(tasks, tasks.size())
-                  .map(task -> ShardTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
+                  .map(
+                      task ->
+                          ShardTask.carryOut((ExecutorBlocks.Source) shared.value(), task, counted))
                   .collect());
     } finally {
       shared.destroy();
@@ -547,6 +567,10 @@ final class Passes implements AutoCloseable {
   public void close() {
     awaitTasks();
     jobs.close();
+    spark.setLocalProperty("spark.job.description", null);
+    if (groups) {
+      spark.setLocalProperty(JOB_GROUP, null);
+    }
     ExecutorBlocks.clear();
   }
 }

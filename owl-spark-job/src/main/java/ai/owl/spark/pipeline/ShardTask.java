@@ -10,6 +10,7 @@ import ai.owl.pipeline.FinishedShard;
 import ai.owl.pipeline.OutputShard;
 import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.spark.metrics.WorkCounters;
 import java.io.IOException;
 import java.io.Serializable;
 import java.util.List;
@@ -56,7 +57,7 @@ sealed interface ShardTask extends Serializable {
   record Done(List<FinishedShard> shard, List<PrunedLinear> linears) implements Serializable {}
 
   /** Does the work on an executor. */
-  static Done carryOut(ExecutorBlocks.Source source, ShardTask task)
+  static Done carryOut(ExecutorBlocks.Source source, ShardTask task, WorkCounters counters)
       throws IOException, InterruptedException {
     Storage storage = source.storage();
     if (task instanceof Copy copy) {
@@ -71,6 +72,8 @@ sealed interface ShardTask extends Serializable {
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), plan.layout(), reader)) {
       List<PrunedLinear> linears =
           BlockPruner.prune(block, plan.pruner(), plan.statistics(), plan.patterns());
+      linears.forEach(linear -> counters.removed(linear.zeros()));
+      counters.blockDone();
       if (task instanceof Prune prune) {
         ShardReceipt receipt = BlockShard.write(storage, prune.shard(), block);
         return new Done(List.of(prune.shard().finish(storage, receipt, linears)), linears);
