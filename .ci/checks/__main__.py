@@ -20,18 +20,23 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFOR
 import allocations
 import architectures
 import bad_input
+import clusters
 import computing
 import demo
 import generating
+import linking
 import loading
 import methods
 import notebooks
 import oracle
 import product
+import rehearsing
 import repeating
+import scheduling
 import snippet
 import stores
 import stories
+import submitting
 import sweeping
 import text
 import zero_shot
@@ -42,7 +47,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, bad_input,
+        snippet, repeating, submitting, linking, scheduling, clusters, rehearsing, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)

@@ -40,9 +40,10 @@ class PackageDirectionTest {
           planning       : tensor checkpoint model calibration pruning allocation pipeline kernel
 
           spark.storage  : checkpoint model image calibration
+          spark.metrics  :
           spark.report   : pipeline planning pruning allocation evaluation zeroshot spark.storage.ParquetTable
           spark.pipeline : pipeline tensor kernel checkpoint model image calibration pruning \
-                           allocation evaluation zeroshot spark.storage.ParquetTable
+                           allocation evaluation zeroshot spark.storage.ParquetTable spark.metrics
           spark.ml       : spark.pipeline spark.storage pipeline tensor kernel checkpoint model \
                            calibration pruning allocation evaluation
           spark.cli      : *

@@ -21,10 +21,15 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
 import java.util.UUID;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** Files of this machine, by path or {@code file:} URI. */
 public final class LocalStorage implements Storage {
+  /** The names files have while they are written. */
+  private static final Pattern UNFINISHED =
+      Pattern.compile("\\..+\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.part");
+
   @Override
   public Reader open(String location) throws IOException {
     Path path = path(location);
@@ -127,6 +132,29 @@ public final class LocalStorage implements Storage {
         }
       }
     };
+  }
+
+  @Override
+  public boolean writeNew(String location, byte[] content) throws IOException {
+    Path target = path(location);
+    if (target.getParent() != null) {
+      Files.createDirectories(target.getParent());
+    }
+    try {
+      Files.write(target, content, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+      return true;
+    } catch (FileAlreadyExistsException e) {
+      return false;
+    }
+  }
+
+  @Override
+  public void deleteUnfinished(String folder) throws IOException {
+    for (String name : list(folder)) {
+      if (UNFINISHED.matcher(name).matches()) {
+        Files.deleteIfExists(path(folder).resolve(name));
+      }
+    }
   }
 
   @Override

@@ -57,6 +57,27 @@ public interface Storage extends Serializable {
   /** Removes a file, or a folder with all it contains; does nothing if it is not there. */
   void delete(String location) throws IOException;
 
+  /**
+   * Writes a whole small file unless there is one of that name. Local file systems and HDFS let
+   * exactly one of several writers have it; an object store may let two that come at the same
+   * moment believe so.
+   *
+   * @return whether it was written
+   */
+  default boolean writeNew(String location, byte[] content) throws IOException {
+    if (exists(location)) {
+      return false;
+    }
+    writeAll(location, content);
+    return true;
+  }
+
+  /**
+   * Removes what writers that were killed have left of files in a folder, as far as it can be told
+   * from files. Whoever still writes there fails.
+   */
+  default void deleteUnfinished(String folder) throws IOException {}
+
   /** An output stream whose {@code close} publishes the file and whose {@code abort} forgets it. */
   abstract class FileStream extends OutputStream {
     /** Gives up the file: nothing of what was written will ever be visible. */

@@ -35,7 +35,8 @@ import java.util.Optional;
 
 /**
  * The whole method in one process: what the Spark pipeline distributes, in the order in which it
- * happens. Holds one block and the hidden states of all sequences in memory.
+ * happens. Holds one block and the hidden states of all sequences in memory, and begins from the
+ * beginning.
  */
 public final class LocalPipeline {
   private final Storage storage;
@@ -84,7 +85,7 @@ public final class LocalPipeline {
         PruneRun.plan(storage, options, calibration, Optional.empty(), evaluation, tasks, progress);
     StageClock clock = run.clock();
     ModelLayout model = run.model();
-    OutputCheckpoint output = run.begin();
+    OutputCheckpoint output = run.begin(false);
     PruneRun.Measurement measurement = measurement(clock);
     try (TensorReader reader = new TensorReader(storage)) {
       PruneRun.Measured before = run.dense(measurement);
@@ -126,10 +127,12 @@ public final class LocalPipeline {
       clock.begin(PruneRun.COMMIT, 1);
       receipts.add(output.writeOutside());
       output.commit(receipts);
-      PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(report, before, measurement);
+      PruneReport report =
+          run.finish(run.report(profiles, allocation, linears), before, measurement);
+      output.close();
+      return report;
     } catch (IOException | RuntimeException | Error e) {
-      output.abort();
+      output.abort(false);
       throw e;
     }
   }

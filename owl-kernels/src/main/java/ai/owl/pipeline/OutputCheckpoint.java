@@ -12,9 +12,11 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.UUID;
@@ -30,12 +32,17 @@ import java.util.regex.Pattern;
  * would have left alone; and the folder does not depend on how often anything was tried.
  *
  * <p>Driver side: {@link #begin}, then {@link #clear} and shards by whoever, then {@link #commit}
- * once with all receipts, or {@link #abort}. In between, a mark in the folder says that the run is
- * under way, and nothing is published without it: neither by tasks of a run that has failed, nor by
- * a run whose folder another one has taken.
+ * once with all receipts, and {@link #close} at the end; {@link #abort} if it comes otherwise. From
+ * begin to close the run holds the folder's {@linkplain RunLock lock}; until it has committed, a
+ * mark says that it is under way, and nothing is published without it: neither by tasks of a run
+ * that has failed, nor by a run whose folder another one has taken.
+ *
+ * <p>Under {@code _owl/<fingerprint>} lies what a run needs to be gone on with: what it is ({@code
+ * run.json}), the records of finished shards, kept results, and what its passes left. The same run
+ * finds it there; any other is refused, unless it may overwrite.
  */
-public final class OutputCheckpoint {
-  private static final String INDEX = "model.safetensors.index.json";
+public final class OutputCheckpoint implements AutoCloseable {
+  static final String INDEX = "model.safetensors.index.json";
 
   private static final Pattern SHARD = Pattern.compile("model(-\\d{5}-of-\\d{5})?\\.safetensors");
 
@@ -43,9 +50,6 @@ public final class OutputCheckpoint {
   private static final Pattern UNFINISHED = Pattern.compile("\\.model.*\\.safetensors\\..*\\.part");
 
   private static final String MARK = ".started";
-
-  /** Folder of what is written on the way: linear layers whose block is not whole yet. */
-  private static final String PARTS = "parts";
 
   /** What would be taken for the new model's if the new model has none of its own. */
   private static final Set<String> SIDECARS =
@@ -65,30 +69,43 @@ public final class OutputCheckpoint {
   private final Checkpoint input;
   private final ModelLayout model;
   private final String folder;
+  private final RunFolder run;
+  private final RunLock lock;
   private final String mark;
+  private final Map<Integer, FinishedShard> finished = new TreeMap<>(); // by number, when begun
   private final List<String> written = new ArrayList<>(); // by this driver, shards apart
   private boolean cleared;
   private boolean committing;
+  private boolean committed;
 
   private OutputCheckpoint(
-      Storage storage, Checkpoint input, ModelLayout model, String folder, String mark) {
+      Storage storage,
+      Checkpoint input,
+      ModelLayout model,
+      String folder,
+      RunFolder run,
+      RunLock lock,
+      String mark) {
     this.storage = storage;
     this.input = input;
     this.model = model;
     this.folder = folder;
+    this.run = run;
+    this.lock = lock;
     this.mark = mark;
   }
 
-  /** Where a run keeps what is not part of the checkpoint. */
+  /** Where runs keep what is not part of the checkpoint. */
   static String workFolder(String output) {
     return Storage.resolve(output, "_owl");
   }
 
   /**
-   * Refuses an output folder that a run with these options may not write to. Changes nothing.
+   * Refuses an output folder that a run with these options may not write to, as far as that is
+   * known without its tokens. Changes nothing.
    *
-   * @throws IllegalArgumentException if it is the input, a file, or holds something that may not be
-   *     replaced
+   * @throws IllegalArgumentException if it is the input, a file, another run is at work there, or
+   *     it holds something that may not be replaced and is no run that these options go on with
    */
   public static void requireFree(Storage storage, PruneOptions options) throws IOException {
     String output = options.output();
@@ -110,51 +127,171 @@ public final class OutputCheckpoint {
       throw new IllegalArgumentException(
           "Cannot write to " + output + ": it is a file; --output must be a folder");
     }
-    if (!options.overwrite()) {
+    RunLock.requireNotHeld(storage, output);
+    if (options.overwrite() || isUntouched(storage, output)) {
+      return;
+    }
+    List<RunFolder> runs = RunFolder.in(storage, output);
+    for (RunFolder run : runs) {
+      if (run.isOf(options)) {
+        return;
+      }
+    }
+    if (!runs.isEmpty() && !storage.exists(Storage.resolve(output, INDEX))) {
       throw new IllegalArgumentException(
           "Cannot write to "
               + output
-              + ": there is something in it; give --overwrite to replace it, or another --output");
+              + ": a run with other options was broken off there ("
+              + runs.get(0).difference(options)
+              + "); give its options to go on with it, --overwrite to replace it, or another"
+              + " --output");
     }
+    throw occupied(output);
+  }
+
+  private static IllegalArgumentException occupied(String output) {
+    return new IllegalArgumentException(
+        "Cannot write to "
+            + output
+            + ": there is something in it; give --overwrite to replace it, or another --output");
+  }
+
+  /** Whether there is nothing but locks and marks that dead runs have left. */
+  private static boolean isUntouched(Storage storage, String output) throws IOException {
+    return List.of("_owl").containsAll(storage.list(output))
+        && storage.list(workFolder(output)).stream().allMatch(OutputCheckpoint::isOfRuns);
+  }
+
+  private static boolean isOfRuns(String name) {
+    return name.equals(RunLock.NAME) || name.endsWith(MARK);
   }
 
   /**
    * Claims the output folder, and finds out whether it can be written to before hours are spent. A
    * checkpoint that is to be replaced stays until {@link #clear}.
+   *
+   * @param fingerprint of the run
+   * @param goesOn whether the run goes on where an earlier one with the same fingerprint ended;
+   *     otherwise it wants a folder of its own
    */
   static OutputCheckpoint begin(
       Storage storage,
       PruneOptions options,
       Checkpoint input,
       ModelLayout model,
-      String fingerprint)
+      String fingerprint,
+      boolean goesOn,
+      RunLock.Timing timing,
+      Progress progress)
       throws IOException {
     requireFree(storage, options);
     String output = options.output();
     if (storage.exists(output) && isSameFolder(storage, output, options.model())) {
       throw refusedAsInput(output);
     }
-    for (String name : storage.list(workFolder(output))) {
-      if (name.endsWith(MARK) || name.equals(PARTS)) {
-        storage.delete(Storage.resolve(workFolder(output), name));
+    String id = UUID.randomUUID().toString();
+    RunFolder run = new RunFolder(storage, output, fingerprint);
+    RunLock lock = RunLock.take(storage, output, id, timing, progress);
+    String mark = Storage.resolve(workFolder(output), id + MARK);
+    OutputCheckpoint begun = new OutputCheckpoint(storage, input, model, output, run, lock, mark);
+    try {
+      begun.claim(options, goesOn);
+      return begun;
+    } catch (IOException | RuntimeException | Error e) {
+      begun.abort(false);
+      throw e;
+    }
+  }
+
+  private void claim(PruneOptions options, boolean goesOn) throws IOException {
+    boolean ours = goesOn && run.exists();
+    if (ours) {
+      for (int shard = 0; shard <= model.blocks().size(); shard++) {
+        Optional<FinishedShard> known =
+            FinishedShard.read(
+                storage, run.record(shardName(shard)), Storage.resolve(folder, shardName(shard)));
+        if (known.isPresent()) {
+          finished.put(shard, known.get());
+        }
       }
     }
-    String mark = Storage.resolve(workFolder(output), fingerprint + MARK);
-    storage.writeAll(mark, new byte[0]);
-    return new OutputCheckpoint(storage, input, model, output, mark);
+    // A run that has written a shard has taken away the index of what was there before.
+    boolean index = storage.exists(Storage.resolve(folder, INDEX));
+    if (!options.overwrite() && (ours ? index && finished.isEmpty() : !isUntouched())) {
+      throw ours || RunFolder.in(storage, folder).isEmpty() || index
+          ? occupied(folder)
+          : new IllegalArgumentException(
+              "Cannot write to "
+                  + folder
+                  + ": a run of another model or with other calibration tokens was broken off"
+                  + " there; give its own to go on with it, --overwrite to replace it, or another"
+                  + " --output");
+    }
+    committed = ours && index && finished.size() == model.blocks().size() + 1;
+    for (String name : storage.list(workFolder(folder))) {
+      if (name.endsWith(MARK)) {
+        storage.delete(Storage.resolve(workFolder(folder), name));
+      }
+    }
+    if (committed && options.overwrite()) {
+      // Whoever says so wants it made again.
+      committed = false;
+      finished.clear();
+      run.delete();
+    } else if (!ours) {
+      run.delete();
+    }
+    if (!committed) {
+      storage.writeAll(mark, new byte[0]);
+    }
+    run.describe(options, model);
+  }
+
+  private boolean isUntouched() throws IOException {
+    return isUntouched(storage, folder);
+  }
+
+  /** What is kept of this run. */
+  public RunFolder run() {
+    return run;
+  }
+
+  /** Whether an earlier run has published the checkpoint: then nothing of it is left to do. */
+  public boolean isCommitted() {
+    return committed;
+  }
+
+  /** The shards that an earlier run has written, by block. */
+  public Map<Integer, FinishedShard> finishedBlocks() {
+    Map<Integer, FinishedShard> blocks = new TreeMap<>();
+    finished.forEach(
+        (number, shard) -> {
+          if (number > 0) {
+            blocks.put(number - 1, shard);
+          }
+        });
+    return blocks;
+  }
+
+  /** The shard with everything outside of the blocks, if an earlier run has written it. */
+  public Optional<FinishedShard> finishedOutside() {
+    return Optional.ofNullable(finished.get(0));
   }
 
   /**
    * Takes away the checkpoint that is to be replaced, if there is one; everything else that
-   * somebody keeps in the folder stays. From here on shards may be written.
+   * somebody keeps in the folder stays, and so do this run's finished shards. From here on shards
+   * may be written.
    */
   public void clear() throws IOException {
     requireMark();
     cleared = true;
     // The index first: from here on nothing in the folder looks whole.
     storage.delete(Storage.resolve(folder, INDEX));
+    Set<String> kept = new HashSet<>();
+    finished.keySet().forEach(number -> kept.add(shardName(number)));
     for (String name : storage.list(folder)) {
-      if (SHARD.matcher(name).matches()
+      if (SHARD.matcher(name).matches() && !kept.contains(name)
           || UNFINISHED.matcher(name).matches()
           || SIDECARS.contains(name)) {
         storage.delete(Storage.resolve(folder, name));
@@ -162,7 +299,9 @@ public final class OutputCheckpoint {
     }
     for (String name : storage.list(workFolder(folder))) {
       String location = Storage.resolve(workFolder(folder), name);
-      if (!location.equals(mark) && !name.equals(PARTS)) {
+      if (!location.equals(mark)
+          && !name.equals(RunLock.NAME)
+          && !location.equals(run.location())) {
         storage.delete(location);
       }
     }
@@ -170,6 +309,7 @@ public final class OutputCheckpoint {
 
   /** Another run that was told to overwrite takes the mark away. */
   private void requireMark() throws IOException {
+    lock.require();
     if (!storage.exists(mark)) {
       throw new FileSystemException(
           folder, null, "another run has begun to write there; it goes on, this one ends");
@@ -207,11 +347,7 @@ public final class OutputCheckpoint {
 
   /** A place for the pruned weights of one linear layer until its block's shard is written. */
   public OutputShard part(LinearLayer linear) {
-    return new OutputShard(Storage.resolve(parts(), linear.name() + ".safetensors"), mark);
-  }
-
-  private String parts() {
-    return Storage.resolve(workFolder(folder), PARTS);
+    return new OutputShard(run.part(linear.name()), mark);
   }
 
   /** The shard of a block. */
@@ -220,7 +356,8 @@ public final class OutputCheckpoint {
   }
 
   private OutputShard shard(int number) {
-    return new OutputShard(Storage.resolve(folder, shardName(number)), mark);
+    String name = shardName(number);
+    return new OutputShard(Storage.resolve(folder, name), run.record(name), mark);
   }
 
   private String shardName(int number) {
@@ -281,8 +418,10 @@ public final class OutputCheckpoint {
     storage.writeAll(
         Storage.resolve(folder, INDEX),
         (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)); // the commit
-    storage.delete(parts());
+    committed = true;
+    run.deleteWork();
     storage.delete(mark);
+    storage.deleteUnfinished(folder);
   }
 
   private void copy(String from, String to) throws IOException {
@@ -311,34 +450,51 @@ public final class OutputCheckpoint {
   /**
    * Takes away what this run wrote, as far as that is possible. Once the index is being written,
    * nothing is touched any more: the checkpoint may be whole.
+   *
+   * @param mayGoOn whether the same run may be tried again and come further: then finished shards
+   *     and what passes left stay
+   * @return whether something has stayed that spares the next run work
    */
-  public void abort() {
-    if (committing) {
-      return;
-    }
+  public boolean abort(boolean mayGoOn) {
+    boolean kept = false;
     try {
-      if (!storage.exists(mark)) {
-        return; // the folder is another run's now, or this was done before
-      }
       // The mark first: what tasks that are still at work write is not published from here on.
+      boolean ours = storage.exists(mark);
       storage.delete(mark);
-      storage.delete(parts());
-      if (cleared) {
-        for (int shard = 0; shard <= model.blocks().size(); shard++) {
-          storage.delete(Storage.resolve(folder, shardName(shard)));
+      kept = mayGoOn && run.isWorthKeeping();
+      if (ours && !committing && !kept) {
+        run.delete();
+        if (cleared) {
+          for (int shard = 0; shard <= model.blocks().size(); shard++) {
+            storage.delete(Storage.resolve(folder, shardName(shard)));
+          }
+          for (String location : written) {
+            storage.delete(location);
+          }
         }
-        for (String location : written) {
-          storage.delete(location);
-        }
-      }
-      if (storage.list(workFolder(folder)).isEmpty()) {
-        storage.delete(workFolder(folder));
-      }
-      if (storage.isFolder(folder) && storage.list(folder).isEmpty()) {
-        storage.delete(folder);
       }
     } catch (IOException ignored) {
       // Best effort: without an index, what is left is no checkpoint.
+    }
+    close();
+    return kept;
+  }
+
+  /** Gives the folder free for other runs. */
+  @Override
+  public void close() {
+    lock.close();
+    try {
+      deleteIfEmpty(storage, workFolder(folder));
+      deleteIfEmpty(storage, folder);
+    } catch (IOException ignored) {
+      // An empty folder harms nobody.
+    }
+  }
+
+  private static void deleteIfEmpty(Storage storage, String folder) throws IOException {
+    if (storage.isFolder(folder) && storage.list(folder).isEmpty()) {
+      storage.delete(folder);
     }
   }
 }

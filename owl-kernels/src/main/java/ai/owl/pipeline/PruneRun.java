@@ -19,6 +19,7 @@ import ai.owl.pruning.SparsityPattern;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotResults;
 import java.io.IOException;
+import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -60,6 +61,7 @@ public final class PruneRun {
   private final Optional<? extends Samples> evaluation;
   private final Optional<TaskSuite> tasks;
   private final StageClock clock;
+  private Optional<KeptResults> results = Optional.empty(); // none before the output is claimed
 
   private PruneRun(
       Storage storage,
@@ -233,9 +235,36 @@ public final class PruneRun {
     return profiles;
   }
 
-  /** Claims the output location; see {@link OutputCheckpoint#begin}. */
-  public OutputCheckpoint begin() throws IOException {
-    return OutputCheckpoint.begin(storage, options, checkpoint, model, fingerprint());
+  /**
+   * Claims the output location; see {@link OutputCheckpoint#begin}.
+   *
+   * @param goesOn whether the run goes on where an earlier one with the same fingerprint ended
+   */
+  public OutputCheckpoint begin(boolean goesOn) throws IOException {
+    OutputCheckpoint output =
+        OutputCheckpoint.begin(
+            storage,
+            options,
+            checkpoint,
+            model,
+            fingerprint(),
+            goesOn,
+            RunLock.Timing.USUAL,
+            clock.progress());
+    results = Optional.of(output.run().results());
+    if (output.isCommitted()) {
+      clock.say(
+          options.output()
+              + " is what this run would write: it is not made again (--overwrite would)");
+    } else if (goesOn && output.run().isWorthKeeping()) {
+      clock.say(
+          "going on with a run that was broken off: "
+              + (output.finishedBlocks().size() + output.finishedOutside().stream().count())
+              + " of "
+              + (model.blocks().size() + 1)
+              + " shards are written");
+    }
+    return output;
   }
 
   /** The global decision. */
@@ -328,8 +357,15 @@ public final class PruneRun {
     if (evaluation.isEmpty()) {
       return Optional.empty();
     }
-    clock.say(measure() + " of the " + which + " model");
-    return Optional.of(measurement.quality(location, evaluation.get()));
+    Samples samples = evaluation.get();
+    return Optional.of(
+        kept(
+            which + "\n" + measure() + "\n" + samples.digest(),
+            Quality.class,
+            () -> {
+              clock.say(measure() + " of the " + which + " model");
+              return measurement.quality(location, samples);
+            }));
   }
 
   private Optional<ZeroShotResults> tasks(Measurement measurement, String which, String location)
@@ -337,8 +373,21 @@ public final class PruneRun {
     if (tasks.isEmpty()) {
       return Optional.empty();
     }
-    clock.say("tasks of the " + which + " model");
-    return Optional.of(tasks.get().results(measurement.logProbabilities(location, tasks.get())));
+    TaskSuite suite = tasks.get();
+    return Optional.of(
+        kept(
+            which + "\ntasks\n" + suite.digest(),
+            ZeroShotResults.class,
+            () -> {
+              clock.say("tasks of the " + which + " model");
+              return suite.results(measurement.logProbabilities(location, suite));
+            }));
+  }
+
+  /** Of the same checkpoint and samples, the same comes out of the same arithmetic. */
+  private <T extends Serializable> T kept(String name, Class<T> type, KeptResults.Work<T> work)
+      throws IOException {
+    return results.orElseThrow().get(digest(name + "\n" + options.compute()), type, work);
   }
 
   /** Measures something of the pruned model, which may be beyond measuring. */
@@ -404,6 +453,10 @@ public final class PruneRun {
             options.pruner().needsStatistics() ? options.propagation().label() : "",
             options.needsCalibration() ? measured.orElseThrow().digest() : "",
             options.needsCalibration() ? options.compute().toString() : "");
+    return digest(identity);
+  }
+
+  private static String digest(String identity) {
     try {
       byte[] digest =
           MessageDigest.getInstance("SHA-256").digest(identity.getBytes(StandardCharsets.UTF_8));

@@ -15,6 +15,10 @@ public final class StageClock {
     this.progress = progress;
   }
 
+  Progress progress() {
+    return progress;
+  }
+
   /** Ends the stage at work and begins another. */
   public void begin(String name, int steps) {
     end();
@@ -26,6 +30,13 @@ public final class StageClock {
   /** One step of the stage is done. */
   public void step(String what) {
     progress.step(what);
+  }
+
+  /** So many steps of the stage were done by an earlier run. */
+  public void skip(int steps) {
+    for (int i = 0; i < steps; i++) {
+      progress.step("known");
+    }
   }
 
   public void say(String message) {

@@ -15,15 +15,7 @@ import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotResults;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.ByteArrayInputStream;
-import java.io.ByteArrayOutputStream;
-import java.io.EOFException;
 import java.io.IOException;
-import java.io.ObjectInputFilter;
-import java.io.ObjectInputStream;
-import java.io.ObjectOutputStream;
-import java.io.ObjectStreamException;
-import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -48,10 +40,6 @@ import java.util.function.Supplier;
 public final class SweepRun {
   private static final String RESULT = "sweep.json";
   private static final int MAX_ROW = 64 << 20;
-
-  /** A folder that others can write to must not be a way to run their code here. */
-  private static final ObjectInputFilter RESULTS_ONLY =
-      ObjectInputFilter.Config.createFilter("ai.owl.**;java.lang.*;java.util.*;!*");
 
   private final Storage storage;
   private final SweepOptions options;
@@ -100,7 +88,7 @@ public final class SweepRun {
         new SweepRun(
             storage, options, model, calibration, inputDigest, identity, new StageClock(progress));
     for (PruneOptions way : options.ways()) {
-      run.rows.put(way, run.read(way, SweepReport.Row.class));
+      run.rows.put(way, run.kept().read(run.name(way), SweepReport.Row.class));
     }
     run.requireOwnFolder();
     tasks.ifPresent(suite -> suite.warnings().forEach(run::warn));
@@ -179,13 +167,7 @@ public final class SweepRun {
 
   /** The dense perplexity, known or measured now. */
   public Perplexity dense(Supplier<Perplexity> measure) throws IOException {
-    Optional<Perplexity> known = read("dense", Perplexity.class);
-    if (known.isPresent()) {
-      return known.get();
-    }
-    Perplexity measured = measure.get();
-    write("dense", measured);
-    return measured;
+    return kept().get(fingerprint("dense"), Perplexity.class, measure::get);
   }
 
   /**
@@ -195,13 +177,14 @@ public final class SweepRun {
    */
   public List<ZeroShotResults> denseTasks(Supplier<List<ZeroShotResults>> measure)
       throws IOException {
-    Optional<ZeroShotResults> known = read("dense tasks", ZeroShotResults.class);
+    Optional<ZeroShotResults> known =
+        kept().read(fingerprint("dense tasks"), ZeroShotResults.class);
     if (known.isPresent()) {
       return List.of(known.get());
     }
     List<ZeroShotResults> measured = measure.get();
     for (ZeroShotResults results : measured) {
-      write("dense tasks", results);
+      kept().write(fingerprint("dense tasks"), results);
     }
     return measured;
   }
@@ -278,7 +261,7 @@ public final class SweepRun {
       blocks.add(new PruneReport.Block(profiles.get(i), allocation.sparsity(i), linears.get(i)));
     }
     SweepReport.Row row = new SweepReport.Row(way, blocks, pruned, tasks);
-    write(way, row);
+    kept().write(name(way), row);
     rows.put(way, Optional.of(row));
     clock.say(
         String.format(
@@ -305,35 +288,13 @@ public final class SweepRun {
     return report;
   }
 
-  private <T extends Serializable> Optional<T> read(Object what, Class<T> type) throws IOException {
-    String location = location(what);
-    if (!storage.exists(location)) {
-      return Optional.empty();
-    }
-    try (ObjectInputStream in =
-        new ObjectInputStream(new ByteArrayInputStream(storage.readAll(location, MAX_ROW)))) {
-      return Optional.of(type.cast(in.readObject()));
-    } catch (ObjectStreamException
-        | EOFException
-        | ClassNotFoundException
-        | ClassCastException unusable) {
-      return Optional.empty(); // of another version of this program, or cut off: measured anew
-    }
+  private KeptResults kept() {
+    return new KeptResults(storage, Storage.resolve(options.output(), "_owl/rows"));
   }
 
-  private void write(Object what, Serializable value) throws IOException {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
-      out.writeObject(value);
-    }
-    storage.writeAll(location(what), bytes.toByteArray());
-  }
-
-  /** Where a result lies: its name says all it depends on but the place it was written to. */
-  private String location(Object what) {
-    String key =
-        what instanceof PruneOptions way ? way.withOutput("-").toString() : what.toString();
-    return Storage.resolve(options.output(), "_owl/rows/" + fingerprint(key));
+  /** What a row is kept as: it depends on all of its way but the place it was written to. */
+  private String name(PruneOptions way) {
+    return fingerprint(way.withOutput("-").toString());
   }
 
   /** Identifies the model, the tokens, and something made from them. */

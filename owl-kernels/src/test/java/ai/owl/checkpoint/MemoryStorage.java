@@ -10,13 +10,13 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.TreeMap;
+import java.util.concurrent.ConcurrentSkipListMap;
 
 /** Files in memory; remembers what was read of them. */
 public final class MemoryStorage implements Storage {
   record Read(String location, long position, int length) {}
 
-  public final TreeMap<String, byte[]> files = new TreeMap<>();
+  public final ConcurrentSkipListMap<String, byte[]> files = new ConcurrentSkipListMap<>();
   final List<Read> reads = new ArrayList<>();
   int opened;
   int closed;

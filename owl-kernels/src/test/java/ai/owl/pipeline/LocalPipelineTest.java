@@ -102,7 +102,7 @@ class LocalPipelineTest {
             "out/model-00003-of-00004.safetensors",
             "out/model-00004-of-00004.safetensors",
             "out/model.safetensors.index.json");
-    assertThat(storage.list("out/_owl")).containsExactly("report.json");
+    assertThat(storage.list("out/_owl")).hasSize(2).last().isEqualTo("report.json");
     ModelLayout model = ModelLayout.of(Checkpoint.open(storage, "out"));
     for (BlockLayout block : model.blocks()) {
       assertThat(block.tensors())
@@ -490,7 +490,12 @@ class LocalPipelineTest {
       assertThatThrownBy(
               () -> new LocalPipeline(failing, Progress.NONE).prune(OPTIONS, calibration, NONE))
           .isInstanceOf(IOException.class)
-          .hasMessage("no more room for " + counting.written.get(which));
+          .hasMessageMatching(
+              "no more room for "
+                  + counting
+                      .written
+                      .get(which)
+                      .replaceFirst("[^/]*\\.started", "[^/]*\\\\.started"));
       boolean published = which > index || which == index && point == FailingStorage.Point.CLOSED;
       if (published) {
         assertSame(output(), whole);

@@ -18,6 +18,7 @@ import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.ModelLayout;
 import ai.owl.model.SampleModel;
+import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.tensor.DType;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -25,7 +26,9 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.TreeMap;
 import org.junit.jupiter.api.BeforeEach;
@@ -35,6 +38,8 @@ import org.junit.jupiter.api.io.TempDir;
 class OutputCheckpointTest {
   private static final PruneOptions OPTIONS = PruneOptions.defaults("model", "out");
   private static final String INDEX = "out/model.safetensors.index.json";
+
+  private static final String LOCK = "out/_owl/lock.json";
 
   private final MemoryStorage storage = new MemoryStorage();
   private Checkpoint input;
@@ -56,7 +61,16 @@ class OutputCheckpointTest {
   }
 
   private OutputCheckpoint begin(PruneOptions options) throws IOException {
-    return OutputCheckpoint.begin(storage, options, input, model, "f00d");
+    return begin(storage, options, "f00d");
+  }
+
+  private static final RunLock.Timing QUICK =
+      new RunLock.Timing(Duration.ofMillis(100), Duration.ofMillis(400));
+
+  private OutputCheckpoint begin(Storage storage, PruneOptions options, String fingerprint)
+      throws IOException {
+    return OutputCheckpoint.begin(
+        storage, options, input, model, fingerprint, true, QUICK, Progress.NONE);
   }
 
   private List<ShardReceipt> writeAll(OutputCheckpoint output) throws IOException {
@@ -111,7 +125,8 @@ class OutputCheckpointTest {
       assertThat(copy.shape()).isEqualTo(tensor.shape());
       assertThat(bytes(copy)).as(tensor.name()).isEqualTo(bytes(tensor));
     }
-    assertThat(storage.list("out")).doesNotContain("_owl");
+    output.close();
+    assertThat(storage.list("out/_owl")).containsExactly("f00d");
   }
 
   private byte[] bytes(TensorRef tensor) throws IOException {
@@ -157,6 +172,7 @@ class OutputCheckpointTest {
     }
     assertThat(storage.list("out"))
         .containsExactlyInAnyOrder(
+            "_owl",
             "config.json",
             "generation_config.json",
             "tokenizer.json",
@@ -183,9 +199,10 @@ class OutputCheckpointTest {
   @Test
   void writesTheIndexLast() throws IOException {
     FailingStorage recording = new FailingStorage(storage, -1, FailingStorage.Point.CREATE);
-    OutputCheckpoint output = OutputCheckpoint.begin(recording, OPTIONS, input, model, "f00d");
+    OutputCheckpoint output = begin(recording, OPTIONS, "f00d");
     output.commit(writeAll(output));
-    assertThat(recording.written).startsWith("out/_owl/f00d.started").endsWith(INDEX);
+    assertThat(recording.written).startsWith(LOCK).endsWith(INDEX);
+    assertThat(recording.written.get(1)).matches("out/_owl/.*\\.started");
     assertThat(recording.written).containsOnlyOnce(INDEX);
   }
 
@@ -222,12 +239,12 @@ class OutputCheckpointTest {
   @Test
   void leavesNothingBehindWhenItIsAborted() throws IOException {
     TreeMap<String, byte[]> before = new TreeMap<>(storage.files);
-    begin(OPTIONS).abort();
+    begin(OPTIONS).abort(false);
     assertThat(storage.files).isEqualTo(before);
     OutputCheckpoint output = begin(OPTIONS);
     writeAll(output);
-    output.abort();
-    output.abort();
+    output.abort(false);
+    output.abort(false);
     assertThat(storage.files).isEqualTo(before);
   }
 
@@ -235,11 +252,9 @@ class OutputCheckpointTest {
   void removesTheFolderItMadeWhenItIsAborted(@TempDir Path folder) throws IOException {
     LocalStorage local = new LocalStorage();
     String location = folder.resolve("out").toString();
-    OutputCheckpoint output =
-        OutputCheckpoint.begin(
-            local, PruneOptions.defaults("model", location), input, model, "f00d");
-    assertThat(folder.resolve("out/_owl/f00d.started")).exists();
-    output.abort();
+    OutputCheckpoint output = begin(local, PruneOptions.defaults("model", location), "f00d");
+    assertThat(folder.resolve("out/_owl/f00d/run.json")).exists();
+    output.abort(false);
     assertThat(folder).isEmptyDirectory();
   }
 
@@ -247,9 +262,9 @@ class OutputCheckpointTest {
   void isNotUndoneOnceItIsCommitted() throws IOException {
     OutputCheckpoint output = begin(OPTIONS);
     output.commit(writeAll(output));
-    TreeMap<String, byte[]> committed = new TreeMap<>(storage.files);
-    output.abort();
-    assertThat(storage.files).isEqualTo(committed);
+    TreeMap<String, byte[]> committed = shards();
+    output.abort(false);
+    assertThat(shards()).isEqualTo(committed);
   }
 
   @Test
@@ -283,11 +298,9 @@ class OutputCheckpointTest {
       assertThatIllegalArgumentException()
           .isThrownBy(
               () ->
-                  OutputCheckpoint.begin(
+                  begin(
                       local,
                       PruneOptions.defaults(real.toString(), location).withOverwrite(true),
-                      input,
-                      model,
                       "f00d"))
           .withMessageContaining("it is the model that is to be pruned");
       assertThat(local.list(real.toString()))
@@ -310,7 +323,7 @@ class OutputCheckpointTest {
   void takesAnEmptyFolder(@TempDir Path folder) throws IOException {
     LocalStorage local = new LocalStorage();
     String location = Files.createDirectory(folder.resolve("out")).toString();
-    OutputCheckpoint.begin(local, PruneOptions.defaults("model", location), input, model, "f00d");
+    begin(local, PruneOptions.defaults("model", location), "f00d");
     assertThat(local.list(location)).containsExactly("_owl");
   }
 
@@ -343,8 +356,7 @@ class OutputCheckpointTest {
     }
     List<String> deleted = new ArrayList<>();
     Storage recording = new DeletionRecorder(storage, location -> deleted.add(location));
-    OutputCheckpoint output =
-        OutputCheckpoint.begin(recording, OPTIONS.withOverwrite(true), input, model, "f00d");
+    OutputCheckpoint output = begin(recording, OPTIONS.withOverwrite(true), "f00d");
     assertThat(deleted).allMatch(location -> location.contains("_owl"));
     output.clear();
     assertThat(deleted.stream().filter(location -> !location.contains("_owl")))
@@ -353,17 +365,21 @@ class OutputCheckpointTest {
     assertThat(storage.list("out"))
         .containsExactlyInAnyOrder(
             "README.md", "_owl", "model-of-mine.safetensors", "tokens.safetensors");
-    assertThat(storage.list("out/_owl")).containsExactly("f00d.started");
+    assertThat(storage.list("out/_owl"))
+        .hasSize(3)
+        .contains("f00d", "lock.json")
+        .anyMatch(name -> name.endsWith(".started") && !name.equals("0ld.started"));
   }
 
   @Test
   void leavesWhatItWasToReplaceIfItIsAbortedBeforeThat() throws IOException {
     OutputCheckpoint first = begin(OPTIONS);
     first.commit(writeAll(first));
+    first.close();
     storage.writeAll("out/README.md", new byte[3]);
-    TreeMap<String, byte[]> before = new TreeMap<>(storage.files);
-    begin(OPTIONS.withOverwrite(true)).abort();
-    assertThat(storage.files).isEqualTo(before);
+    TreeMap<String, byte[]> before = shards();
+    begin(OPTIONS.withOverwrite(true)).abort(false);
+    assertThat(shards()).isEqualTo(before);
   }
 
   @Test
@@ -373,7 +389,7 @@ class OutputCheckpointTest {
     input = Checkpoint.open(storage, "model");
     OutputCheckpoint output = begin(OPTIONS.withOverwrite(true));
     writeAll(output);
-    output.abort();
+    output.abort(false);
     assertThat(storage.files.get("out/README.md")).hasSize(3);
     assertThat(storage.list("out")).containsExactly("README.md");
   }
@@ -382,7 +398,7 @@ class OutputCheckpointTest {
   void publishesNoShardOfARunThatIsOver() throws IOException {
     OutputCheckpoint output = begin(OPTIONS);
     output.clear();
-    output.abort();
+    output.abort(false);
     assertThatThrownBy(output::writeOutside)
         .isInstanceOf(IOException.class)
         .hasMessageContaining("model-00001-of-00003.safetensors")
@@ -394,16 +410,286 @@ class OutputCheckpointTest {
   void givesWayToARunThatTakesItsFolder() throws IOException {
     OutputCheckpoint first = begin(OPTIONS);
     List<ShardReceipt> receipts = writeAll(first);
-    OutputCheckpoint second =
-        OutputCheckpoint.begin(storage, OPTIONS.withOverwrite(true), input, model, "beef");
+    holdLockElsewhere(); // as if the first one's machine had stood still
+    OutputCheckpoint second = begin(storage, OPTIONS.withOverwrite(true), "beef");
     assertThatThrownBy(() -> first.commit(receipts))
         .isInstanceOf(IOException.class)
         .hasMessageContaining("another run");
     assertThatThrownBy(first::writeOutside).isInstanceOf(IOException.class);
-    first.abort();
+    first.abort(false);
     assertNoCheckpoint();
     second.commit(writeAll(second));
     assertThat(Checkpoint.open(storage, "out").tensors()).hasSameSizeAs(input.tensors());
+  }
+
+  /** The lock of a run on another machine that gives no sign of life. */
+  private void holdLockElsewhere() throws IOException {
+    storage.writeAll(
+        LOCK,
+        """
+        {"run": "other", "host": "elsewhere", "process": 7, "processStarted": 1,
+         "started": "2026-01-01T00:00:00Z", "beat": "2026-01-01T01:00:00Z"}
+        """
+            .getBytes(UTF_8));
+  }
+
+  @Test
+  void refusesAFolderWhereARunIsAtWork() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    TreeMap<String, byte[]> before = new TreeMap<>(storage.files);
+    for (PruneOptions options : List.of(OPTIONS, OPTIONS.withOverwrite(true))) {
+      for (String fingerprint : List.of("f00d", "beef")) {
+        assertThatIllegalArgumentException()
+            .isThrownBy(() -> begin(storage, options, fingerprint))
+            .withMessageStartingWith("Cannot write to out: another run is at work there (process ")
+            .withMessageEndingWith("); wait for it, end it, or give another --output");
+      }
+    }
+    assertThat(storage.files.keySet()).isEqualTo(before.keySet());
+    first.commit(writeAll(first));
+    first.close();
+    assertThat(storage.files).doesNotContainKey(LOCK);
+  }
+
+  @Test
+  void takesOverTheLockOfARunThatIsDead() throws IOException {
+    begin(OPTIONS); // its heart goes on beating, but only while the lock is its own
+    holdLockElsewhere();
+    List<String> told = new ArrayList<>();
+    Progress progress = telling(told);
+    OutputCheckpoint second =
+        OutputCheckpoint.begin(storage, OPTIONS, input, model, "f00d", true, QUICK, progress);
+    assertThat(told.get(0)).startsWith("another run may be at work in out (process 7 on elsewhere");
+    assertThat(told.get(1)).startsWith("taking over out from a run that is dead (process 7 on");
+    second.commit(writeAll(second));
+    assertThat(Checkpoint.open(storage, "out").tensors()).hasSameSizeAs(input.tensors());
+  }
+
+  private static Progress telling(List<String> told) {
+    return new Progress() {
+      @Override
+      public void begin(String stage, int steps) {}
+
+      @Override
+      public void step(String what) {}
+
+      @Override
+      public void say(String message) {
+        told.add(message);
+      }
+
+      @Override
+      public void warn(String message) {
+        told.add(message);
+      }
+    };
+  }
+
+  /** A clock that is wrong must not make a run look dead. */
+  @Test
+  void givesWayToARunOnAnotherMachineThatIsAlive() throws Exception {
+    holdLockElsewhere();
+    String beat = new String(storage.files.get(LOCK), UTF_8);
+    Thread other =
+        new Thread(
+            () -> {
+              for (int i = 10; i < 60; i++) {
+                String next = beat.replace("T01:00:00Z", "T01:00:" + i + "Z");
+                try {
+                  storage.writeAll(LOCK, next.getBytes(UTF_8));
+                  Thread.sleep(20);
+                } catch (IOException | InterruptedException e) {
+                  return;
+                }
+              }
+            });
+    other.start();
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(OPTIONS))
+        .withMessageStartingWith("Cannot write to out: another run is at work there (process 7 on");
+    other.interrupt();
+    other.join();
+    assertThat(storage.files.get(LOCK)).asString(UTF_8).contains("elsewhere");
+  }
+
+  @Test
+  void takesALockThatNobodyCanRead() throws IOException {
+    storage.writeAll(LOCK, "{\"run".getBytes(UTF_8));
+    begin(OPTIONS).close();
+    assertThat(storage.files).doesNotContainKey(LOCK);
+  }
+
+  @Test
+  void givesSignsOfLife() throws Exception {
+    OutputCheckpoint output = begin(OPTIONS);
+    byte[] first = storage.files.get(LOCK);
+    for (int i = 0; i < 100 && Arrays.equals(storage.files.get(LOCK), first); i++) {
+      Thread.sleep(50);
+    }
+    assertThat(storage.files.get(LOCK)).isNotEqualTo(first);
+    output.close();
+    assertThat(storage.files).doesNotContainKey(LOCK);
+    Thread.sleep(250); // two beats
+    assertThat(storage.files).doesNotContainKey(LOCK);
+  }
+
+  /** Writes all shards with their records, but for some, as tasks do. */
+  private void writeSome(OutputCheckpoint output, int... blocks) throws IOException {
+    output.clear();
+    try (TensorReader reader = new TensorReader(storage)) {
+      for (int index : blocks) {
+        BlockLayout layout = model.blocks().get(index);
+        try (DecoderBlock block = DecoderBlock.load(model.config(), layout, reader)) {
+          OutputShard shard = output.blockShard(index);
+          shard.finish(
+              storage,
+              BlockShard.write(storage, shard, block),
+              List.of(new PrunedLinear("layer " + index, 0.1 + 0.2, 7, 3, List.of("a \"note\""))));
+        }
+      }
+    }
+  }
+
+  @Test
+  void goesOnWithWhatWasFinished() throws IOException {
+    OutputCheckpoint whole = begin(OPTIONS);
+    whole.commit(writeAll(whole));
+    whole.abort(false);
+    TreeMap<String, byte[]> expected = shards();
+    storage.delete("out");
+
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 1);
+    assertThat(first.abort(true)).isTrue();
+    assertNoCheckpoint();
+
+    OutputCheckpoint second = begin(OPTIONS);
+    assertThat(second.isCommitted()).isFalse();
+    assertThat(second.finishedOutside()).isEmpty();
+    assertThat(second.finishedBlocks()).containsOnlyKeys(1);
+    FinishedShard known = second.finishedBlocks().get(1);
+    assertThat(known.linears())
+        .containsExactly(new PrunedLinear("layer 1", 0.1 + 0.2, 7, 3, List.of("a \"note\"")));
+    assertThat(known.receipt().tensors())
+        .isEqualTo(model.blocks().get(1).tensors().stream().map(TensorRef::name).toList());
+    byte[] kept = storage.files.get("out/model-00003-of-00003.safetensors");
+    writeSome(second, 0);
+    assertThat(storage.files.get("out/model-00003-of-00003.safetensors")).isSameAs(kept);
+    List<ShardReceipt> receipts = new ArrayList<>(List.of(known.receipt(), second.writeOutside()));
+    receipts.add(FinishedShard.read(storage, record(2), shard(2)).orElseThrow().receipt());
+    second.commit(receipts);
+    second.close();
+    assertThat(shards().keySet()).isEqualTo(expected.keySet());
+    expected.forEach((name, bytes) -> assertThat(storage.files.get(name)).isEqualTo(bytes));
+  }
+
+  private String shard(int number) {
+    return "out/model-0000" + number + "-of-00003.safetensors";
+  }
+
+  private String record(int number) {
+    return "out/_owl/f00d/shards/model-0000" + number + "-of-00003.safetensors.json";
+  }
+
+  private TreeMap<String, byte[]> shards() {
+    TreeMap<String, byte[]> files = new TreeMap<>(storage.files);
+    files.keySet().removeIf(name -> !name.startsWith("out/") || name.startsWith("out/_owl"));
+    return files;
+  }
+
+  @Test
+  void trustsNoRecordOfAShardThatIsNotThere() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0, 1);
+    first.abort(true);
+    storage.delete(shard(2));
+    storage.writeAll(shard(3), new byte[9]);
+    assertThat(begin(OPTIONS).finishedBlocks()).isEmpty();
+  }
+
+  @Test
+  void trustsNoRecordThatIsCutOff() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0, 1);
+    first.abort(true);
+    storage.writeAll(record(2), Arrays.copyOf(storage.files.get(record(2)), 40));
+    assertThat(begin(OPTIONS).finishedBlocks()).containsOnlyKeys(1);
+  }
+
+  @Test
+  void knowsThatItIsCommitted() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0, 1);
+    OutputShard outside = first.outsideShard();
+    outside.finish(storage, first.writeOutside(), List.of());
+    List<ShardReceipt> receipts = new ArrayList<>();
+    for (int number = 1; number <= 3; number++) {
+      receipts.add(
+          FinishedShard.read(storage, record(number), shard(number)).orElseThrow().receipt());
+    }
+    first.commit(receipts);
+    first.abort(true); // killed while it measured what it had made
+    TreeMap<String, byte[]> before = shards();
+    OutputCheckpoint second = begin(OPTIONS);
+    assertThat(second.isCommitted()).isTrue();
+    second.close();
+    OutputCheckpoint again = begin(OPTIONS.withOverwrite(true));
+    assertThat(again.isCommitted()).isFalse();
+    assertThat(again.finishedBlocks()).isEmpty();
+    again.abort(true);
+    assertThat(shards()).isEqualTo(before); // it had not begun to write
+  }
+
+  @Test
+  void refusesToGoOnWithAnotherRun() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0);
+    first.abort(true);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(OPTIONS.withSparsity(0.6)))
+        .withMessage(
+            "Cannot write to out: a run with other options was broken off there (sparsity 0.7, not"
+                + " 0.6); give its options to go on with it, --overwrite to replace it, or another"
+                + " --output");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(storage, OPTIONS, "beef"))
+        .withMessageStartingWith(
+            "Cannot write to out: a run of another model or with other calibration tokens was");
+    OutputCheckpoint other = begin(storage, OPTIONS.withOverwrite(true), "beef");
+    other.commit(writeAll(other));
+    other.close();
+    assertThat(storage.list("out/_owl")).containsExactly("beef");
+  }
+
+  /** It was told to overwrite, was broken off before that, and is not told to any more. */
+  @Test
+  void replacesNothingThatItIsNotToldTo() throws IOException {
+    OutputCheckpoint old = begin(storage, OPTIONS.withSparsity(0.5), "01d");
+    old.commit(writeAll(old));
+    old.close();
+    OutputCheckpoint first = begin(OPTIONS.withOverwrite(true));
+    first.run().results().write("something", "kept");
+    first.abort(true);
+    TreeMap<String, byte[]> before = new TreeMap<>(storage.files);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(OPTIONS))
+        .withMessageContaining("give --overwrite to replace it");
+    assertThat(storage.files.keySet()).isEqualTo(before.keySet());
+    OutputCheckpoint second = begin(OPTIONS.withOverwrite(true));
+    assertThat(second.run().results().read("something", String.class)).contains("kept");
+  }
+
+  @Test
+  void leavesLargeThingsNoLongerThanTheyAreNeeded() throws IOException {
+    OutputCheckpoint output = begin(OPTIONS);
+    storage.writeAll("out/_owl/f00d/parts/q.safetensors", new byte[9]);
+    storage.writeAll("out/_owl/f00d/passes/pruned/before-block-00008/complete", new byte[0]);
+    List<ShardReceipt> receipts = writeAll(output);
+    assertThat(storage.list("out/_owl/f00d")).containsExactly("parts", "passes", "run.json");
+    output.commit(receipts);
+    output.close();
+    assertThat(storage.list("out/_owl/f00d")).containsExactly("run.json");
+    assertThat(storage.list("out/_owl")).containsExactly("f00d");
   }
 
   @Test
@@ -455,9 +741,9 @@ class OutputCheckpointTest {
   @Test
   void findsOutEarlyThatItCannotWrite() {
     FailingStorage full = new FailingStorage(storage, 0, FailingStorage.Point.CREATE);
-    assertThatThrownBy(() -> OutputCheckpoint.begin(full, OPTIONS, input, model, "f00d"))
+    assertThatThrownBy(() -> begin(full, OPTIONS, "f00d"))
         .isInstanceOf(IOException.class)
-        .hasMessageContaining("out/_owl/f00d.started");
+        .hasMessageContaining("out/_owl/lock.json");
     assertThat(storage.list("out")).isEmpty();
   }
 
@@ -465,9 +751,9 @@ class OutputCheckpointTest {
   void writesTheSameShardHoweverOftenItIsTried() throws IOException {
     OutputCheckpoint output = begin(OPTIONS);
     List<ShardReceipt> once = writeAll(output);
-    TreeMap<String, byte[]> files = new TreeMap<>(storage.files);
+    TreeMap<String, byte[]> files = shards();
     assertThat(writeAll(output)).isEqualTo(once);
-    assertThat(storage.files.keySet()).isEqualTo(files.keySet());
+    assertThat(shards().keySet()).isEqualTo(files.keySet());
     files.forEach((name, bytes) -> assertThat(storage.files.get(name)).isEqualTo(bytes));
     assertThat(new String(storage.files.get("model/generation_config.json"), UTF_8))
         .contains("do_sample");

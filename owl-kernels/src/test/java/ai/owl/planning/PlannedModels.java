@@ -14,6 +14,15 @@ final class PlannedModels {
     return llama(32, 4096, 11008, 32, 32);
   }
 
+  static ModelLayout llama13b() {
+    return llama(40, 5120, 13824, 40, 40);
+  }
+
+  /** Published as 30B, 33B or 32.5B. */
+  static ModelLayout llama30b() {
+    return llama(60, 6656, 17920, 52, 52);
+  }
+
   static ModelLayout llama65b() {
     return llama(80, 8192, 22016, 64, 64);
   }

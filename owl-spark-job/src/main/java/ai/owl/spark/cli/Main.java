@@ -15,6 +15,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.function.Function;
 import picocli.CommandLine;
@@ -45,6 +46,7 @@ import picocli.CommandLine.ScopeType;
       PruneCommand.class,
       PlanCommand.class,
       EvaluateCommand.class,
+      StatusCommand.class,
       InspectCommand.class,
       GenerateCommand.class,
       SweepCommand.class,
@@ -57,6 +59,11 @@ public final class Main {
   static final int DONE = 0;
   static final int OURS = 1;
   static final int YOURS = 2;
+
+  /**
+   * Before a command: parse it as if to run it, and do not. What submits it elsewhere asks this.
+   */
+  static final String CHECK = "--check";
 
   @Option(
       names = "--verbose",
@@ -74,7 +81,14 @@ public final class Main {
 
   /** Runs a command and returns its exit code. */
   static int run(String... args) {
+    if (args.length > 1 && args[0].equals(CHECK)) {
+      return run(parsed -> DONE, Arrays.copyOfRange(args, 1, args.length));
+    }
     Invocation.begin(args);
+    return run(new CommandLine.RunLast(), args);
+  }
+
+  private static int run(CommandLine.IExecutionStrategy strategy, String... args) {
     Main main = new Main();
     CommandLine commandLine = new CommandLine(main);
     register(commandLine, PrunerFlags.Metric.class);
@@ -98,7 +112,7 @@ public final class Main {
     commandLine.setExecutionStrategy(
         parsed -> {
           Logging.configure(main.verbose);
-          return new CommandLine.RunLast().execute(parsed);
+          return strategy.execute(parsed);
         });
     if (args.length == 0) {
       commandLine.usage(System.err);
@@ -162,12 +176,14 @@ public final class Main {
 
   private int report(Exception failure, CommandLine command) {
     if (Interruption.isUnderWay()) {
-      System.err.println(
+      Interruption.say(
           problem(
               "interrupted"
                   + (command.getCommand() instanceof SweepCommand
                       ? "; the same command goes on behind the rows it has"
-                      : "")));
+                      : command.getCommand() instanceof PruneCommand
+                          ? "; the same command goes on from what is done"
+                          : "")));
       return OURS;
     }
     Optional<String> yours = inputProblem(failure);

@@ -144,7 +144,21 @@ final class PruneCommand implements Callable<Integer> {
               + " is large: 4 bytes x in_features squared for each input of each block.")
   private boolean keepGrams;
 
-  @Option(names = "--overwrite", description = "Replace a checkpoint that is already in --output.")
+  @Option(
+      names = "--checkpoint-interval",
+      defaultValue = "" + SparkPipeline.CHECKPOINT_INTERVAL,
+      paramLabel = "K",
+      description =
+          "Keep the hidden states every K blocks beside --output, so that a run that is broken off"
+              + " does not begin its passes again; 0 keeps none. They take sequences x length x"
+              + " hidden size x 4 bytes. Default: ${DEFAULT-VALUE}.")
+  private int checkpointInterval;
+
+  @Option(
+      names = "--overwrite",
+      description =
+          "Replace what is already in --output. Without it only a run that was broken off is gone on"
+              + " with, by the same command.")
   private boolean overwrite;
 
   @Option(
@@ -176,6 +190,10 @@ final class PruneCommand implements Callable<Integer> {
       throw new IllegalArgumentException(
           "Cannot use --keep-grams without --statistics, --metric sparsegpt and --propagation"
               + " dense: Gram matrices behind pruned blocks serve no other run");
+    }
+    if (checkpointInterval < 0) {
+      throw new IllegalArgumentException(
+          "Cannot use --checkpoint-interval " + checkpointInterval + ": it is at least 0");
     }
     List<ZeroShotTask> tasks = TaskInput.named(evaluateTasks, "--evaluate-tasks");
     TaskSuite.Options taskOptions = taskFlags.options(evaluateTasks, "--evaluate-tasks");
@@ -218,7 +236,8 @@ final class PruneCommand implements Callable<Integer> {
         TokenInput.describe(inputs, evaluate, sampled.length());
         progress.say("evaluation: " + TokenInput.summary(windows.get()));
       }
-      SparkPipeline pipeline = new SparkPipeline(spark, storage, progress);
+      SparkPipeline pipeline =
+          new SparkPipeline(spark, storage, progress).withCheckpointInterval(checkpointInterval);
       if (triesTasks) {
         TaskInput taskInput = new TaskInput(spark.hadoopConfiguration(), storage);
         TaskSuite suite =

@@ -5,6 +5,7 @@ import ai.owl.calibration.Gram;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.ForwardBuffers;
 import ai.owl.model.LinearInput;
+import ai.owl.spark.metrics.WorkCounters;
 import ai.owl.tensor.Matrix;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -28,6 +29,7 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
 
   private final ExecutorBlocks.Source source;
   private final BlockLayout layout;
+  private final WorkCounters counters;
   private final Deque<List<SliceState>> groups = new ArrayDeque<>();
   private final Queue<GramKey> parts = new ArrayDeque<>();
   private BlockGrams grams = new BlockGrams();
@@ -38,9 +40,14 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
   /**
    * @param states of this partition, whole groups in order
    */
-  GramParts(ExecutorBlocks.Source source, BlockLayout layout, Iterator<SliceState> states) {
+  GramParts(
+      ExecutorBlocks.Source source,
+      BlockLayout layout,
+      WorkCounters counters,
+      Iterator<SliceState> states) {
     this.source = source;
     this.layout = layout;
+    this.counters = counters;
     while (states.hasNext()) {
       SliceState state = states.next();
       if (groups.isEmpty() || group(groups.getLast().get(0)) != group(state)) {
@@ -72,6 +79,7 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
       for (SliceState state : group) {
         try (Matrix hidden = state.matrix()) {
           block.block().observe(hidden, buffers, grams);
+          counters.throughBlock(hidden.rows());
         }
       }
     } finally {

@@ -5,13 +5,19 @@ import ai.owl.calibration.ImageSamples;
 import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.SafetensorsFile;
+import ai.owl.checkpoint.SafetensorsWriter;
+import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.checkpoint.TensorRef;
 import ai.owl.evaluation.AccuracyEvaluator;
 import ai.owl.image.ImageFolder.LabelledImage;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.ClassificationHead;
 import ai.owl.model.LanguageModelHead;
 import ai.owl.model.ModelLayout;
+import ai.owl.spark.metrics.WorkCounters;
+import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.io.Serializable;
@@ -19,6 +25,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Locale;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -38,6 +45,7 @@ final class HiddenStates implements AutoCloseable {
   private final JavaSparkContext spark;
   private final ExecutorBlocks.Source source;
   private final Broadcast<Object> shared; // a ModelWork
+  private final WorkCounters counters;
   private final List<Broadcast<?>> broadcasts = new ArrayList<>();
   private JavaRDD<SliceState> states;
   private boolean persisted;
@@ -46,10 +54,12 @@ final class HiddenStates implements AutoCloseable {
       JavaSparkContext spark,
       ExecutorBlocks.Source source,
       Broadcast<Object> shared,
+      WorkCounters counters,
       JavaRDD<SliceState> states) {
     this.spark = spark;
     this.source = source;
     this.shared = shared;
+    this.counters = counters;
     this.states = states;
     broadcasts.add(shared);
   }
@@ -69,17 +79,107 @@ final class HiddenStates implements AutoCloseable {
       ModelLayout model,
       Samples samples,
       int group,
-      int partitions) {
-    List<Integer> groups = new ArrayList<>();
-    for (int first = 0; first < samples.count(); first += group) {
-      groups.add(first);
-    }
+      int partitions,
+      WorkCounters counters) {
+    List<Integer> groups = groups(samples.count(), group);
     Broadcast<Object> work = spark.broadcast(new ModelWork(source, model.withoutBlocks(), samples));
     JavaRDD<SliceState> embedded =
         spark
             .parallelize(groups, Math.min(partitions, groups.size()))
             .mapPartitions(part -> embed((ModelWork) work.value(), group, part));
-    return new HiddenStates(spark, source, work, embedded.setName("embeddings"));
+    return new HiddenStates(spark, source, work, counters, embedded.setName("embeddings"));
+  }
+
+  /**
+   * The states that an earlier run has kept.
+   *
+   * @param folder where they are
+   */
+  static HiddenStates kept(
+      JavaSparkContext spark,
+      ExecutorBlocks.Source source,
+      ModelLayout model,
+      Samples samples,
+      int group,
+      int partitions,
+      WorkCounters counters,
+      String folder) {
+    HiddenStates hidden = embed(spark, source, model, samples, group, partitions, counters);
+    hidden.readFrom(folder, group, partitions);
+    return hidden;
+  }
+
+  /** From here on the states are those in the folder, however they came about. */
+  private void readFrom(String folder, int group, int partitions) {
+    Broadcast<Object> work = shared;
+    int samples = ((ModelWork) shared.value()).samples().count();
+    List<Integer> groups = groups(samples, group);
+    states =
+        spark
+            .parallelize(groups, Math.min(partitions, groups.size()))
+            .mapPartitions(part -> read((ModelWork) work.value(), folder, group, part))
+            .setName("kept hidden states")
+            .persist(StorageLevel.MEMORY_AND_DISK());
+    persisted = true;
+  }
+
+  private static Iterator<SliceState> read(
+      ModelWork work, String folder, int group, Iterator<Integer> groups) throws IOException {
+    List<SliceState> states = new ArrayList<>();
+    Storage storage = work.source().storage();
+    try (TensorReader reader = new TensorReader(storage)) {
+      while (groups.hasNext()) {
+        int first = groups.next();
+        for (int i = first; i < Math.min(work.samples().count(), first + group); i++) {
+          TensorRef kept = SafetensorsFile.open(storage, sample(folder, i)).tensors().get(0);
+          try (Matrix hidden = reader.readMatrix(kept)) {
+            states.add(SliceState.of(i, hidden, new BlockStatistics()));
+          }
+        }
+      }
+    }
+    return states.iterator();
+  }
+
+  private static String sample(String folder, int index) {
+    return Storage.resolve(
+        folder, String.format(Locale.ROOT, "hidden-states-%06d.safetensors", index));
+  }
+
+  /**
+   * Writes all states to a folder, and goes on from there: what is lost after that is read again,
+   * and not computed anew from the embeddings.
+   */
+  void keep(String description, String folder, int group, int partitions) {
+    Broadcast<Object> work = shared;
+    JavaRDD<SliceState> before = states;
+    boolean wasPersisted = persisted;
+    spark.setLocalProperty("spark.job.description", description);
+    before.foreachPartition(
+        part -> {
+          Storage storage = ((ModelWork) work.value()).source().storage();
+          while (part.hasNext()) {
+            SliceState state = part.next();
+            try (Matrix hidden = state.matrix()) {
+              SafetensorsWriter.write(
+                  storage,
+                  sample(folder, state.index()),
+                  List.of(SafetensorsWriter.Entry.of("hidden_states", DType.F32, hidden)));
+            }
+          }
+        });
+    readFrom(folder, group, partitions);
+    if (wasPersisted) {
+      before.unpersist(false);
+    }
+  }
+
+  private static List<Integer> groups(int samples, int group) {
+    List<Integer> groups = new ArrayList<>();
+    for (int first = 0; first < samples; first += group) {
+      groups.add(first);
+    }
+    return groups;
   }
 
   private static Iterator<SliceState> embed(ModelWork work, int group, Iterator<Integer> groups)
@@ -125,6 +225,7 @@ final class HiddenStates implements AutoCloseable {
     Broadcast<Object> work = spark.broadcast(new Step.Work(source, step));
     broadcasts.add(work);
     Broadcast<Object> common = shared; // what a task carries along is no field
+    WorkCounters counted = counters;
     JavaRDD<SliceState> before = states;
     boolean wasPersisted = persisted;
     states =
@@ -132,7 +233,10 @@ final class HiddenStates implements AutoCloseable {
             .mapPartitions(
                 part ->
                     Step.carryOut(
-                        (Step.Work) work.value(), ((ModelWork) common.value()).samples(), part))
+                        (Step.Work) work.value(),
+                        ((ModelWork) common.value()).samples(),
+                        counted,
+                        part))
             .setName(description)
             .persist(StorageLevel.MEMORY_AND_DISK());
     persisted = true;
@@ -142,6 +246,7 @@ final class HiddenStates implements AutoCloseable {
     for (BlockStatistics slice : states.map(SliceState::statistics).collect()) {
       merged.merge(slice);
     }
+    counters.blockDone();
     if (wasPersisted) {
       before.unpersist(false);
     }
@@ -160,6 +265,7 @@ final class HiddenStates implements AutoCloseable {
     Broadcast<Object> layout = spark.broadcast(block);
     broadcasts.add(work);
     broadcasts.add(layout);
+    WorkCounters counted = counters;
     spark.setLocalProperty("spark.job.description", description);
     ExecutorBlocks.tellCluster(spark);
     List<SolveTask.Solved> solved =
@@ -170,12 +276,14 @@ final class HiddenStates implements AutoCloseable {
                         new GramParts(
                             ((SolveTask) work.value()).source(),
                             (BlockLayout) layout.value(),
+                            counted,
                             part))
                 .repartitionAndSortWithinPartitions(new SolveTask.ByLinear(task.linears().size()))
                 .mapPartitions(
                     (FlatMapFunction<Iterator<Tuple2<GramKey, float[]>>, SolveTask.Solved>)
-                        parts -> SolveTask.carryOut((SolveTask) work.value(), parts))
+                        parts -> SolveTask.carryOut((SolveTask) work.value(), counted, parts))
                 .collect());
+    counters.blockDone();
     solved.sort(Comparator.comparingInt(SolveTask.Solved::number));
     return solved;
   }

@@ -10,6 +10,7 @@ import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorRef;
 import ai.owl.evaluation.Accuracy;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.evaluation.Quality;
@@ -18,16 +19,22 @@ import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.OutputShard;
+import ai.owl.pipeline.PassRecord;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.spark.metrics.WorkCounters;
+import java.io.IOException;
+import java.io.Serializable;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.UUID;
@@ -41,6 +48,8 @@ import org.apache.spark.broadcast.Broadcast;
  * and flat jobs with a task a block.
  */
 final class Passes implements AutoCloseable {
+  private static final String JOB_GROUP = "spark.jobGroup.id";
+
   private final JavaSparkContext spark;
   private final ExecutorBlocks.Source source;
   private final ModelLayout model;
@@ -48,6 +57,8 @@ final class Passes implements AutoCloseable {
   private final StageClock clock;
   private final int partitions;
   private final FlatJobProgress jobs;
+  private final WorkCounters counters;
+  private final boolean groups;
 
   /**
    * @param partitions into how many tasks sequences are cut at most
@@ -66,23 +77,58 @@ final class Passes implements AutoCloseable {
     this.clock = clock;
     this.partitions = partitions;
     this.jobs = new FlatJobProgress(spark, progress);
+    this.counters = WorkCounters.of(spark);
+    this.groups = spark.getLocalProperty(JOB_GROUP) == null; // a caller's own stays in force
+    if (groups) {
+      spark.setLocalProperty(JOB_GROUP, "owl " + source.run());
+    }
   }
 
   /** The statistics of every block of the dense model. */
-  List<BlockStatistics> dense(Samples sequences) {
+  List<BlockStatistics> dense(Samples sequences, PassRecord record) {
     clock.begin(PruneRun.CALIBRATE, blocks.size());
-    List<BlockStatistics> statistics = new ArrayList<>();
-    try (HiddenStates hidden = embed(sequences)) {
-      for (BlockLayout block : blocks) {
+    List<BlockStatistics> statistics = record.results(BlockStatistics.class);
+    if (statistics.size() == blocks.size()) {
+      return statistics;
+    }
+    int first = record.newest(statistics.size());
+    clock.skip(first);
+    try (HiddenStates hidden = enter(sequences, 1, record, first)) {
+      for (BlockLayout block : blocks.subList(first, blocks.size())) {
+        int index = block.index();
         List<BlockLayout> next = after(block);
-        Step step = next.isEmpty() ? new Step.Observe(block) : new Step.Advance(block, true, next);
-        BlockStatistics merged = hidden.step(describe(PruneRun.CALIBRATE, block), step);
-        merged.requireFinite(block.index());
-        statistics.add(merged);
+        String description = describe(PruneRun.CALIBRATE, block);
+        if (index < statistics.size()) { // what was seen here is known
+          hidden.step(description, new Step.Advance(block, false, next));
+        } else {
+          Step step =
+              next.isEmpty() ? new Step.Observe(block) : new Step.Advance(block, true, next);
+          BlockStatistics merged = hidden.step(description, step);
+          merged.requireFinite(index);
+          statistics.add(merged);
+          record.add(index, merged);
+        }
+        keep(hidden, 1, record, index + 1);
         clock.step(name(block));
       }
     }
     return statistics;
+  }
+
+  /** The states that enter a block: of the embeddings, or those that an earlier run has kept. */
+  private HiddenStates enter(Samples sequences, int group, PassRecord record, int block) {
+    return block == 0
+        ? HiddenStates.embed(spark, source, model, sequences, group, partitions, counters)
+        : HiddenStates.kept(
+            spark, source, model, sequences, group, partitions, counters, record.states(block));
+  }
+
+  private void keep(HiddenStates hidden, int group, PassRecord record, int block) {
+    if (record.isDue(block, blocks.size())) {
+      hidden.keep(
+          "keep the hidden states before block " + block, record.states(block), group, partitions);
+      record.complete(block);
+    }
   }
 
   /**
@@ -111,6 +157,7 @@ final class Passes implements AutoCloseable {
     }
     clock.begin(PruneRun.PROFILE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
+    WorkCounters counted = counters; // what a task carries along is no field
     try {
       return jobs.run(
           (activations ? "count outliers of " : "measure magnitudes of ")
@@ -120,7 +167,10 @@ final class Passes implements AutoCloseable {
           () ->
               spark
                   .parallelize(tasks, tasks.size())
-                  .map(task -> ProfileTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
+                  .map(
+                      task ->
+                          ProfileTask.carryOut(
+                              (ExecutorBlocks.Source) shared.value(), task, counted))
                   .collect());
     } finally {
       shared.destroy();
@@ -170,25 +220,41 @@ final class Passes implements AutoCloseable {
       Samples sequences,
       PruneOptions options,
       List<BlockStatistics> dense,
-      SparsityAllocation allocation) {
+      SparsityAllocation allocation,
+      PassRecord record) {
     clock.begin(PruneRun.PROPAGATE, blocks.size());
-    List<BlockStatistics> statistics = new ArrayList<>();
-    try (HiddenStates hidden = embed(sequences)) {
-      for (BlockLayout block : blocks) {
+    List<BlockStatistics> statistics = record.results(BlockStatistics.class);
+    if (statistics.size() == blocks.size()) {
+      return statistics;
+    }
+    int first = record.newest(Math.max(0, statistics.size() - 1));
+    clock.skip(first);
+    try (HiddenStates hidden = enter(sequences, 1, record, first)) {
+      // The states wait before a block until it is pruned, which takes what is seen there.
+      for (BlockLayout block : blocks.subList(first, blocks.size())) {
         int index = block.index();
         String description = describe(PruneRun.PROPAGATE, block);
-        BlockStatistics merged;
-        if (index > 0) {
+        boolean known = index < statistics.size();
+        Optional<BlockStatistics> merged = Optional.empty();
+        if (index > first) {
           PrunedBlock before =
               plan(options, blocks.get(index - 1), statistics.get(index - 1), allocation);
-          merged = hidden.step(description, new Step.AdvancePruned(before, true, List.of(block)));
-        } else if (dense.isEmpty()) {
-          merged = hidden.step(description, new Step.Observe(block));
-        } else {
-          merged = dense.get(0);
+          merged =
+              Optional.of(
+                  hidden.step(description, new Step.AdvancePruned(before, !known, List.of(block))));
+        } else if (index == 0 && !dense.isEmpty()) {
+          merged = Optional.of(dense.get(0));
+        } else if (!known) {
+          merged = Optional.of(hidden.step(description, new Step.Observe(block)));
         }
-        merged.requireFinite(index);
-        statistics.add(merged);
+        if (!known) {
+          merged.orElseThrow().requireFinite(index);
+          statistics.add(merged.get());
+          record.add(index, merged.get());
+        }
+        if (index > first) {
+          keep(hidden, 1, record, index);
+        }
         clock.step(name(block));
       }
     }
@@ -232,33 +298,68 @@ final class Passes implements AutoCloseable {
    *
    * @param place where the weights of a linear layer are written to
    * @param grams where the Gram matrices of a block's linear layers are to be kept; none if not
+   * @param record of what is left for a run that goes on with this one
    */
   Solved solve(
       Samples sequences,
       PruneOptions options,
       SparsityAllocation allocation,
       Function<LinearLayer, OutputShard> place,
-      Function<BlockLayout, List<String>> grams) {
+      Function<BlockLayout, List<String>> grams,
+      PassRecord record) {
     clock.begin(PruneRun.PROPAGATE, blocks.size());
     List<BlockLayout> solved = new ArrayList<>();
     List<List<PrunedLinear>> linears = new ArrayList<>();
-    try (HiddenStates hidden =
-        HiddenStates.embed(spark, source, model, sequences, BlockGrams.GROUP, partitions)) {
-      for (BlockLayout block : blocks) {
-        SolveTask task = task(block, options, allocation, place, sequences.count(), grams);
-        List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
-        solved.add(block.withWeights(done.stream().map(SolveTask.Solved::weights).toList()));
-        linears.add(done.stream().map(SolveTask.Solved::linear).toList());
+    for (SolvedBlock known : record.results(SolvedBlock.class)) {
+      BlockLayout block = blocks.get(solved.size());
+      List<TensorRef> weights = written(block, place);
+      if (weights.size() < block.linears().size()) {
+        break;
+      }
+      solved.add(block.withWeights(weights));
+      linears.add(known.linears());
+    }
+    if (solved.size() == blocks.size()) {
+      return new Solved(solved, linears);
+    }
+    int first = record.newest(solved.size());
+    clock.skip(first);
+    try (HiddenStates hidden = enter(sequences, BlockGrams.GROUP, record, first)) {
+      for (BlockLayout block : blocks.subList(first, blocks.size())) {
+        if (block.index() == solved.size()) {
+          SolveTask task = task(block, options, allocation, place, sequences.count(), grams);
+          List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
+          solved.add(block.withWeights(done.stream().map(SolveTask.Solved::weights).toList()));
+          linears.add(done.stream().map(SolveTask.Solved::linear).toList());
+          record.add(block.index(), new SolvedBlock(linears.get(block.index())));
+        }
         if (!after(block).isEmpty()) {
           BlockLayout through =
               options.propagation() == Propagation.SEQUENTIAL ? solved.get(block.index()) : block;
           hidden.step(
               describe(PruneRun.PROPAGATE, block), new Step.Advance(through, false, after(block)));
+          keep(hidden, BlockGrams.GROUP, record, block.index() + 1);
         }
         clock.step(name(block));
       }
     }
     return new Solved(solved, linears);
+  }
+
+  /** What is kept of a block that is solved; its weights lie where they were written to. */
+  private record SolvedBlock(List<PrunedLinear> linears) implements Serializable {}
+
+  /** Where the solved weights of a block's linear layers stand, of as many as are there. */
+  private List<TensorRef> written(BlockLayout block, Function<LinearLayer, OutputShard> place) {
+    List<TensorRef> weights = new ArrayList<>();
+    try {
+      for (LinearLayer linear : block.linears()) {
+        place.apply(linear).written(source.storage()).ifPresent(weights::add);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return weights;
   }
 
   /**
@@ -285,6 +386,7 @@ final class Passes implements AutoCloseable {
         numbers.add(block.index() * width + linear);
       }
     }
+    WorkCounters counted = counters;
     clock.begin(PruneRun.PRUNE, numbers.size());
     try {
       List<SolveTask.Solved> done =
@@ -297,7 +399,9 @@ final class Passes implements AutoCloseable {
                       .map(
                           number ->
                               SolveTask.carryOutKept(
-                                  ((SolveTask[]) tasks.value())[number / width], number % width))
+                                  ((SolveTask[]) tasks.value())[number / width],
+                                  counted,
+                                  number % width))
                       .collect());
       List<BlockLayout> solved = new ArrayList<>();
       List<List<PrunedLinear>> linears = new ArrayList<>();
@@ -332,6 +436,10 @@ final class Passes implements AutoCloseable {
 
   /** Carries out tasks that need one block each. */
   List<ShardTask.Done> flat(String description, List<ShardTask> tasks) {
+    if (tasks.isEmpty()) {
+      return List.of();
+    }
+    WorkCounters counted = counters;
     clock.begin(PruneRun.PRUNE, tasks.size());
     Broadcast<Object> shared = spark.broadcast(source);
     try {
@@ -341,7 +449,9 @@ final class Passes implements AutoCloseable {
           () ->
               spark
                   .parallelize(tasks, tasks.size())
-                  .map(task -> ShardTask.carryOut((ExecutorBlocks.Source) shared.value(), task))
+                  .map(
+                      task ->
+                          ShardTask.carryOut((ExecutorBlocks.Source) shared.value(), task, counted))
                   .collect());
     } finally {
       shared.destroy();
@@ -410,17 +520,13 @@ final class Passes implements AutoCloseable {
   private <T> T evaluate(
       String stage, Model through, Samples samples, Function<HiddenStates, T> head) {
     clock.begin(stage, blocks.size());
-    try (HiddenStates hidden = embed(samples)) {
+    try (HiddenStates hidden = enter(samples, 1, PassRecord.none(source.storage()), 0)) {
       for (BlockLayout block : blocks) {
         hidden.step(describe(stage, block), through.through(block));
         clock.step(name(block));
       }
       return head.apply(hidden);
     }
-  }
-
-  private HiddenStates embed(Samples sequences) {
-    return HiddenStates.embed(spark, source, model, sequences, 1, partitions);
   }
 
   private List<BlockLayout> after(BlockLayout block) {
@@ -461,6 +567,10 @@ final class Passes implements AutoCloseable {
   public void close() {
     awaitTasks();
     jobs.close();
+    spark.setLocalProperty("spark.job.description", null);
+    if (groups) {
+      spark.setLocalProperty(JOB_GROUP, null);
+    }
     ExecutorBlocks.clear();
   }
 }

@@ -7,6 +7,7 @@ import ai.owl.calibration.BlockStatistics;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
+import ai.owl.spark.metrics.WorkCounters;
 import java.io.IOException;
 import java.io.Serializable;
 import java.util.Set;
@@ -27,13 +28,17 @@ record ProfileTask(
     implements Serializable {
 
   /** Does the work on an executor. */
-  static LayerProfile carryOut(ExecutorBlocks.Source source, ProfileTask task)
+  static LayerProfile carryOut(
+      ExecutorBlocks.Source source, ProfileTask task, WorkCounters counters)
       throws IOException, InterruptedException {
     ExecutorBlocks.useTaskCpus(TaskContext.get());
     ExecutorBlocks.acquireForFlatJob();
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), task.block(), reader)) {
-      return ProfileMeasurement.of(block, task.statistics(), task.thresholds(), task.asked());
+      LayerProfile profile =
+          ProfileMeasurement.of(block, task.statistics(), task.thresholds(), task.asked());
+      counters.blockDone();
+      return profile;
     } finally {
       ExecutorBlocks.FLAT_JOB_BLOCKS.release();
     }

@@ -13,6 +13,7 @@ import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparsityPattern;
+import ai.owl.spark.metrics.WorkCounters;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
@@ -79,7 +80,8 @@ record SolveTask(
   }
 
   /** Solves one linear layer. */
-  static Iterator<Solved> carryOut(SolveTask task, Iterator<Tuple2<GramKey, float[]>> matrix)
+  static Iterator<Solved> carryOut(
+      SolveTask task, WorkCounters counters, Iterator<Tuple2<GramKey, float[]>> matrix)
       throws IOException {
     if (!matrix.hasNext()) {
       throw new IllegalStateException("No part of the Gram matrix arrived");
@@ -101,12 +103,12 @@ record SolveTask(
       if (!task.grams().isEmpty() && task.grams().indexOf(task.grams().get(number)) == number) {
         task.keep(gram, task.grams().get(number));
       }
-      return List.of(task.solve(number, gram)).iterator();
+      return List.of(task.solve(number, gram, counters)).iterator();
     }
   }
 
   /** Solves one linear layer by its kept Gram matrix. */
-  static Solved carryOutKept(SolveTask task, int number) throws IOException {
+  static Solved carryOutKept(SolveTask task, WorkCounters counters, int number) throws IOException {
     ExecutorBlocks.useTaskCpus(TaskContext.get());
     Storage storage = task.source().storage();
     try (TensorReader reader = new TensorReader(storage)) {
@@ -122,7 +124,7 @@ record SolveTask(
                 + List.of(features, features));
       }
       try (Gram gram = new Gram(reader.readMatrix(kept), task.sequences())) {
-        return task.solve(number, gram);
+        return task.solve(number, gram, counters);
       }
     }
   }
@@ -134,13 +136,14 @@ record SolveTask(
         List.of(SafetensorsWriter.Entry.of("gram", DType.F32, gram.products())));
   }
 
-  private Solved solve(int number, Gram gram) throws IOException {
+  private Solved solve(int number, Gram gram, WorkCounters counters) throws IOException {
     LinearLayer linear = linears.get(number);
     try (TensorReader reader = new TensorReader(source.storage());
         Matrix weights = reader.readMatrix(linear.weight())) {
       PrunedLinear pruned =
           BlockPruner.prune(linear, weights, pruner, Optional.of(gram), patterns.get(number));
       TensorRef written = parts.get(number).writeWeights(source.storage(), linear, weights);
+      counters.removed(pruned.zeros());
       return new Solved(number, written, pruned);
     }
   }

@@ -18,14 +18,17 @@ import ai.owl.kernel.Compute;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
+import ai.owl.pipeline.FinishedShard;
 import ai.owl.pipeline.MeasuredSamples;
 import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.OutputShard;
+import ai.owl.pipeline.PassRecord;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
 import ai.owl.pipeline.PruneRun;
+import ai.owl.pipeline.RunFolder;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pipeline.SweepOptions;
 import ai.owl.pipeline.SweepReport;
@@ -35,13 +38,16 @@ import ai.owl.pruning.Pruner;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotResults;
 import java.io.IOException;
+import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.SortedSet;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Function;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -56,6 +62,9 @@ import org.apache.spark.api.java.JavaSparkContext;
  * losses; weights go from storage to executors and back.
  */
 public final class SparkPipeline {
+  /** Hidden states are kept every so many blocks, unless somebody says otherwise. */
+  public static final int CHECKPOINT_INTERVAL = 8;
+
   private static final int TASKS_PER_SLOT = 4; // so that a slow task leaves little to wait for
 
   private final JavaSparkContext spark;
@@ -66,6 +75,7 @@ public final class SparkPipeline {
   private final boolean keepsGrams;
   private final Optional<TaskSuite> tasks;
   private final Compute compute;
+  private final int checkpointInterval;
 
   /** A pipeline that cuts the sequences into a few tasks for every slot of the cluster. */
   public SparkPipeline(JavaSparkContext spark, Storage storage, Progress progress) {
@@ -87,7 +97,8 @@ public final class SparkPipeline {
         Optional.empty(),
         false,
         Optional.empty(),
-        Compute.FLOAT32);
+        Compute.FLOAT32,
+        CHECKPOINT_INTERVAL);
   }
 
   private SparkPipeline(
@@ -98,7 +109,8 @@ public final class SparkPipeline {
       Optional<String> statistics,
       boolean keepsGrams,
       Optional<TaskSuite> tasks,
-      Compute compute) {
+      Compute compute,
+      int checkpointInterval) {
     OwlKryoRegistrator.requireUsable(spark.getConf());
     this.spark = spark;
     this.storage = storage;
@@ -108,6 +120,7 @@ public final class SparkPipeline {
     this.keepsGrams = keepsGrams;
     this.tasks = tasks;
     this.compute = compute;
+    this.checkpointInterval = checkpointInterval;
   }
 
   /**
@@ -116,7 +129,15 @@ public final class SparkPipeline {
    */
   public SparkPipeline withCompute(Compute value) {
     return new SparkPipeline(
-        spark, storage, progress, partitions, statistics, keepsGrams, tasks, value);
+        spark,
+        storage,
+        progress,
+        partitions,
+        statistics,
+        keepsGrams,
+        tasks,
+        value,
+        checkpointInterval);
   }
 
   /**
@@ -129,17 +150,50 @@ public final class SparkPipeline {
    */
   public SparkPipeline withStatistics(String location, boolean grams) {
     return new SparkPipeline(
-        spark, storage, progress, partitions, Optional.of(location), grams, tasks, compute);
+        spark,
+        storage,
+        progress,
+        partitions,
+        Optional.of(location),
+        grams,
+        tasks,
+        compute,
+        checkpointInterval);
   }
 
   /** This pipeline with tasks that models are tried at before and after they are pruned. */
   public SparkPipeline withTasks(TaskSuite suite) {
     return new SparkPipeline(
-        spark, storage, progress, partitions, statistics, keepsGrams, Optional.of(suite), compute);
+        spark,
+        storage,
+        progress,
+        partitions,
+        statistics,
+        keepsGrams,
+        Optional.of(suite),
+        compute,
+        checkpointInterval);
   }
 
   /**
-   * Prunes a checkpoint.
+   * This pipeline with hidden states kept beside the output of {@link #prune} every so many blocks
+   * (by default every 8), so that a run that is broken off does not begin its passes again. What is
+   * kept takes {@code 4 · tokens · hidden} bytes, twice while it is exchanged.
+   *
+   * @param blocks 0 if they are never to be kept
+   */
+  public SparkPipeline withCheckpointInterval(int blocks) {
+    if (blocks < 0) {
+      throw new IllegalArgumentException(
+          "Cannot use --checkpoint-interval " + blocks + ": it is a number of blocks, or 0");
+    }
+    return new SparkPipeline(
+        spark, storage, progress, partitions, statistics, keepsGrams, tasks, compute, blocks);
+  }
+
+  /**
+   * Prunes a checkpoint. A run that was broken off is gone on with: what an earlier one with the
+   * same input, options and tokens has left in the output is not done again.
    *
    * @param calibration the sequences that activations are measured on; may be empty if {@link
    *     PruneOptions#needsCalibration} is false
@@ -164,66 +218,130 @@ public final class SparkPipeline {
             tasks,
             progress);
     store.ifPresent(kept -> kept.requireOf(run.inputDigest(), run.measured()));
-    OutputCheckpoint output = run.begin();
+    OutputCheckpoint output = run.begin(true);
     PruneRun.Measurement measurement = measurement(run.clock());
     try (Passes passes = passes(run.model(), run.clock())) {
       PruneRun.Measured before = run.dense(measurement);
       DenseModel measured =
-          measure(
-              passes,
-              store,
-              run.model(),
-              run.inputDigest(),
-              options.model(),
-              calibration,
-              needsNorms(options),
-              run.thresholds(),
-              options.allocator().needs());
-      List<BlockStatistics> dense = measured.norms();
-      List<LayerProfile> profiles = measured.profiles();
-      SparsityAllocation allocation = run.allocate(profiles);
-      List<List<PrunedLinear>> linears = new ArrayList<>();
-      List<ShardTask> tasks = new ArrayList<>();
-      if (options.prunesOnTheWay()) {
-        Passes.Solved solved =
-            solve(
-                passes,
-                run.model(),
-                run.inputDigest(),
-                calibration,
-                options,
-                allocation,
-                output::part);
-        linears.addAll(solved.linears());
-        for (BlockLayout block : solved.blocks()) {
-          tasks.add(new ShardTask.Copy(block.tensors(), output.blockShard(block.index())));
+          output
+              .run()
+              .results()
+              .get(
+                  RunFolder.DENSE_MODEL,
+                  DenseModel.class,
+                  () ->
+                      measure(
+                          passes,
+                          store,
+                          run.model(),
+                          run.inputDigest(),
+                          options.model(),
+                          calibration,
+                          needsNorms(options),
+                          run.thresholds(),
+                          options.allocator().needs(),
+                          output.run().pass("dense", checkpointInterval)));
+      SparsityAllocation allocation = run.allocate(measured.profiles());
+      Map<Integer, FinishedShard> blocks = new TreeMap<>(output.finishedBlocks());
+      if (!output.isCommitted()) {
+        List<ShardTask> tasks = new ArrayList<>();
+        if (output.finishedBlocks().size() < run.model().blocks().size()) {
+          tasks.addAll(shards(passes, run, output, calibration, measured.norms(), allocation));
         }
-      } else {
-        List<BlockStatistics> statistics =
-            options.needsSequentialPass()
-                ? passes.sequential(run.calibration(), options, dense, allocation)
-                : dense;
-        for (PrunedBlock block : passes.plan(options, statistics, allocation)) {
-          tasks.add(new ShardTask.Prune(block, output.blockShard(block.layout().index())));
+        if (output.finishedOutside().isEmpty()) {
+          tasks.add(
+              new ShardTask.Copy(
+                  ShardTask.NO_BLOCK, run.model().outside(), output.outsideShard(), List.of()));
         }
+        List<ShardReceipt> receipts = new ArrayList<>();
+        blocks.values().forEach(shard -> receipts.add(shard.receipt()));
+        output.finishedOutside().ifPresent(shard -> receipts.add(shard.receipt()));
+        output.clear();
+        List<ShardTask.Done> written = passes.flat(describe(options, tasks), tasks);
+        for (int i = 0; i < tasks.size(); i++) {
+          FinishedShard shard = written.get(i).shard().get(0);
+          receipts.add(shard.receipt());
+          if (tasks.get(i).block() != ShardTask.NO_BLOCK) {
+            blocks.put(tasks.get(i).block(), shard);
+          }
+        }
+        run.clock().begin(PruneRun.COMMIT, 1);
+        output.commit(receipts);
       }
-      tasks.add(new ShardTask.Copy(run.model().outside(), output.outsideShard()));
-      List<ShardReceipt> receipts = new ArrayList<>();
-      output.clear();
-      for (ShardTask.Done shard : passes.flat(describe(options, tasks.size() - 1), tasks)) {
-        receipts.addAll(shard.receipt());
-        if (!shard.linears().isEmpty()) {
-          linears.add(shard.linears());
-        }
-      }
-      run.clock().begin(PruneRun.COMMIT, 1);
-      output.commit(receipts);
-      PruneReport report = run.report(profiles, allocation, linears);
-      return run.finish(report, before, measurement);
+      List<List<PrunedLinear>> linears =
+          blocks.values().stream().map(FinishedShard::linears).toList();
+      PruneReport report =
+          run.finish(run.report(measured.profiles(), allocation, linears), before, measurement);
+      output.close();
+      return report;
     } catch (Throwable e) {
-      output.abort();
+      if (output.abort(mayGoOn(e)) && !output.isCommitted()) {
+        progress.say(
+            "what is done is kept in "
+                + options.output()
+                + ": the same command goes on from there");
+      }
       throw causeOf(e);
     }
+  }
+
+  /** What is left to do for the blocks whose shards no earlier run has written. */
+  private List<ShardTask> shards(
+      Passes passes,
+      PruneRun run,
+      OutputCheckpoint output,
+      Optional<? extends Samples> calibration,
+      List<BlockStatistics> dense,
+      SparsityAllocation allocation)
+      throws IOException {
+    PruneOptions options = run.options();
+    List<ShardTask> tasks = new ArrayList<>();
+    PassRecord record = output.run().pass("pruned", checkpointInterval);
+    if (options.prunesOnTheWay()) {
+      Passes.Solved solved =
+          solve(
+              passes,
+              run.model(),
+              run.inputDigest(),
+              calibration,
+              options,
+              allocation,
+              output::part,
+              record);
+      for (BlockLayout block : solved.blocks()) {
+        tasks.add(
+            new ShardTask.Copy(
+                block.index(),
+                block.tensors(),
+                output.blockShard(block.index()),
+                solved.linears().get(block.index())));
+      }
+    } else {
+      List<BlockStatistics> statistics =
+          options.needsSequentialPass()
+              ? passes.sequential(run.calibration(), options, dense, allocation, record)
+              : dense;
+      for (PrunedBlock block : passes.plan(options, statistics, allocation)) {
+        tasks.add(new ShardTask.Prune(block, output.blockShard(block.layout().index())));
+      }
+    }
+    Set<Integer> finished = output.finishedBlocks().keySet();
+    tasks.removeIf(task -> finished.contains(task.block()));
+    return tasks;
+  }
+
+  /**
+   * Whether the same run could come further if it were tried again: what it was given does not
+   * change.
+   */
+  private static boolean mayGoOn(Throwable failure) {
+    for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+      if (cause instanceof MalformedCheckpointException
+          || cause instanceof IllegalArgumentException) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /**
@@ -231,7 +349,13 @@ public final class SparkPipeline {
    *
    * @param norms by block; none if nobody asked for them
    */
-  private record DenseModel(List<BlockStatistics> norms, List<LayerProfile> profiles) {}
+  private record DenseModel(List<BlockStatistics> norms, List<LayerProfile> profiles)
+      implements Serializable {
+    DenseModel {
+      norms = List.copyOf(norms); // lists that Spark gives are Scala's inside, and not read again
+      profiles = List.copyOf(profiles);
+    }
+  }
 
   private Optional<StatisticsStore> store() throws IOException {
     return statistics.isPresent()
@@ -250,7 +374,8 @@ public final class SparkPipeline {
       Optional<? extends Samples> calibration,
       PruneOptions options,
       SparsityAllocation allocation,
-      Function<LinearLayer, OutputShard> place)
+      Function<LinearLayer, OutputShard> place,
+      PassRecord record)
       throws IOException {
     Optional<StatisticsStore> store =
         options.propagation() == Propagation.DENSE ? store() : Optional.empty();
@@ -260,10 +385,11 @@ public final class SparkPipeline {
     }
     if (store.isEmpty() || !keepsGrams) {
       return passes.solve(
-          calibration.orElseThrow(), options, allocation, place, block -> List.of());
+          calibration.orElseThrow(), options, allocation, place, block -> List.of(), record);
     }
     Passes.Solved solved =
-        passes.solve(calibration.orElseThrow(), options, allocation, place, store.get()::grams);
+        passes.solve(
+            calibration.orElseThrow(), options, allocation, place, store.get()::grams, record);
     store
         .get()
         .addGrams(
@@ -307,7 +433,8 @@ public final class SparkPipeline {
       Optional<? extends Samples> calibration,
       boolean needsNorms,
       SortedSet<Double> thresholds,
-      Set<Evidence> asked)
+      Set<Evidence> asked,
+      PassRecord record)
       throws IOException {
     Set<Evidence> wanted = EnumSet.noneOf(Evidence.class);
     wanted.addAll(asked);
@@ -327,7 +454,7 @@ public final class SparkPipeline {
     boolean activations = needsNorms || wanted.stream().anyMatch(Evidence::isOfActivations);
     List<BlockStatistics> known = store.map(StatisticsStore::norms).orElse(List.of());
     boolean pass = activations && known.isEmpty();
-    List<BlockStatistics> norms = pass ? passes.dense(calibration.orElseThrow()) : known;
+    List<BlockStatistics> norms = pass ? passes.dense(calibration.orElseThrow(), record) : known;
     if (store.isPresent() && activations) {
       // One scan more or less: whoever asks next is likely to ask for these.
       wanted.addAll(EnumSet.complementOf(EnumSet.of(Evidence.SPECTRA)));
@@ -379,14 +506,16 @@ public final class SparkPipeline {
           Optional.of(calibration),
           true,
           new TreeSet<>(StatisticsStore.THRESHOLDS),
-          asked);
+          asked,
+          PassRecord.none(storage));
       return store().orElseThrow();
     } catch (Throwable e) {
       throw causeOf(e);
     }
   }
 
-  private static String describe(PruneOptions options, int blocks) {
+  private static String describe(PruneOptions options, List<ShardTask> tasks) {
+    long blocks = tasks.stream().filter(task -> task.block() != ShardTask.NO_BLOCK).count();
     return String.format(
         "prune %d blocks with %s to %s", blocks, options.pruner().name(), options.sparsity());
   }
@@ -409,7 +538,8 @@ public final class SparkPipeline {
       PruneRun.requireUsable(calibration, model, "calibration");
       PruneRun.lengthWarning(calibration, model).ifPresent(progress::warn);
       try (Passes passes = passes(model, new StageClock(progress))) {
-        return passes.profile(passes.dense(calibration), thresholds, asked);
+        return passes.profile(
+            passes.dense(calibration, PassRecord.none(storage)), thresholds, asked);
       }
     } catch (Throwable e) {
       throw causeOf(e);
@@ -531,7 +661,8 @@ public final class SparkPipeline {
               Optional.of(calibration),
               run.open().stream().anyMatch(SparkPipeline::needsNorms),
               run.thresholds(),
-              run.evidence());
+              run.evidence(),
+              PassRecord.none(storage));
       List<LayerProfile> profiles = known.profiles();
       for (PruneOptions way : run.open()) {
         Optional<SparsityAllocation> allocation = run.allocate(way, profiles);
@@ -572,7 +703,8 @@ public final class SparkPipeline {
                 Optional.of(calibration),
                 way,
                 allocation,
-                parts::place);
+                parts::place,
+                PassRecord.none(storage));
         Perplexity pruned = (Perplexity) passes.evaluate(passes.with(solved), windows);
         run.add(
             way,
@@ -585,7 +717,9 @@ public final class SparkPipeline {
       return;
     }
     List<BlockStatistics> seen =
-        way.needsSequentialPass() ? passes.sequential(calibration, way, dense, allocation) : dense;
+        way.needsSequentialPass()
+            ? passes.sequential(calibration, way, dense, allocation, PassRecord.none(storage))
+            : dense;
     List<PrunedBlock> plan = passes.plan(way, seen, allocation);
     List<ShardTask> counts = new ArrayList<>();
     plan.forEach(block -> counts.add(new ShardTask.Count(block)));

@@ -7,6 +7,7 @@ import ai.owl.model.ActivationObserver;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.ForwardBuffers;
+import ai.owl.spark.metrics.WorkCounters;
 import ai.owl.tensor.Matrix;
 import java.io.Serializable;
 import java.util.ArrayList;
@@ -46,7 +47,8 @@ sealed interface Step extends Serializable {
    *
    * @param samples that the slices are of
    */
-  static Iterator<SliceState> carryOut(Work work, Samples samples, Iterator<SliceState> states) {
+  static Iterator<SliceState> carryOut(
+      Work work, Samples samples, WorkCounters counters, Iterator<SliceState> states) {
     List<SliceState> before = new ArrayList<>();
     states.forEachRemaining(before::add);
     ExecutorBlocks.Source source = work.source();
@@ -63,6 +65,7 @@ sealed interface Step extends Serializable {
             try (Matrix hidden = state.matrix()) {
               advance(block.block(), hidden, samples, state.index(), buffers, observer);
               after.add(SliceState.of(state.index(), hidden, statistics));
+              counters.throughBlock(hidden.rows());
             }
           }
         }
@@ -72,6 +75,7 @@ sealed interface Step extends Serializable {
             BlockStatistics statistics = new BlockStatistics();
             try (Matrix hidden = state.matrix()) {
               block.block().observe(hidden, buffers, statistics);
+              counters.throughBlock(hidden.rows());
             }
             after.add(new SliceState(state.index(), state.cols(), state.hidden(), statistics));
           }
@@ -91,6 +95,7 @@ sealed interface Step extends Serializable {
                 }
               }
               after.add(SliceState.of(state.index(), hidden, statistics));
+              counters.throughBlock(hidden.rows());
             }
           }
         }

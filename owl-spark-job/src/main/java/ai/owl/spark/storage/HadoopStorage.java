@@ -10,6 +10,7 @@ import java.io.ObjectOutputStream;
 import java.nio.file.FileSystemException;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -18,6 +19,8 @@ import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FSDataOutputStreamBuilder;
+import org.apache.hadoop.fs.FileAlreadyExistsException;
 import org.apache.hadoop.fs.FileContext;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -49,9 +52,12 @@ public final class HadoopStorage implements Storage {
   private final LocalStorage local = new LocalStorage();
   private transient Configuration configuration;
 
-  /** Storage with the settings of {@code configuration}, and bounded patience; not a view of it. */
+  /**
+   * Storage with the settings of {@code configuration}, and for what it leaves to Hadoop's
+   * defaults, bounded patience and the standard chain of credentials; not a view of it.
+   */
   public HadoopStorage(Configuration configuration) {
-    this.configuration = Patience.bounded(configuration);
+    this.configuration = CredentialChain.completed(Patience.bounded(configuration));
   }
 
   @Override
@@ -100,7 +106,12 @@ public final class HadoopStorage implements Storage {
         throw new EOFException(location + " ends before byte " + (position + length));
       }
       if (length > 0) {
-        in.readFully(position, target, offset, length);
+        StorageFailures.naming(
+            location,
+            () -> {
+              in.readFully(position, target, offset, length);
+              return null;
+            });
       }
     }
 
@@ -123,12 +134,7 @@ public final class HadoopStorage implements Storage {
           if (!ATOMIC_RENAME.contains(files.getUri().getScheme())) {
             return new Written(location, files, target, files.create(target, true));
           }
-          if (target.getParent() == null) {
-            throw new FileSystemException(location, null, "it is a folder");
-          }
-          Path part =
-              new Path(
-                  target.getParent(), "." + target.getName() + "." + UUID.randomUUID() + ".part");
+          Path part = unfinished(location, target);
           return new Moved(location, files, part, target, files.create(part, true));
         });
   }
@@ -154,12 +160,17 @@ public final class HadoopStorage implements Storage {
 
     @Override
     public void write(int b) throws IOException {
-      out.write(b);
+      write(new byte[] {(byte) b}, 0, 1);
     }
 
     @Override
     public void write(byte[] bytes, int offset, int length) throws IOException {
-      out.write(bytes, offset, length);
+      StorageFailures.naming(
+          location,
+          () -> {
+            out.write(bytes, offset, length);
+            return null;
+          });
     }
 
     @Override
@@ -255,6 +266,111 @@ public final class HadoopStorage implements Storage {
     }
   }
 
+  /**
+   * {@inheritDoc}
+   *
+   * <p>Of several writers one alone succeeds on HDFS and its kin, and on S3 where {@link NewObject}
+   * can ask the store itself. Any other store is asked first and written then: two that do so at
+   * the same moment both succeed, and what the last one wrote stays.
+   */
+  @Override
+  public boolean writeNew(String location, byte[] content) throws IOException {
+    Path path = path(location);
+    if (isLocal(location, path)) {
+      return local.writeNew(location, content);
+    }
+    return StorageFailures.naming(
+        location,
+        () -> {
+          FileSystem files = files(location, path);
+          if (ATOMIC_RENAME.contains(files.getUri().getScheme())) {
+            return moveNew(location, files, path, content);
+          }
+          if (files.exists(path)) {
+            return false;
+          }
+          Optional<Boolean> decided = NewObject.put(files, path, content);
+          return decided.isPresent() ? decided.get() : createNew(location, files, path, content);
+        });
+  }
+
+  /** Writes a file unless its file system says that there is one. */
+  private static boolean createNew(String location, FileSystem files, Path path, byte[] content)
+      throws IOException {
+    try {
+      FSDataOutputStreamBuilder<?, ?> builder = files.createFile(path);
+      // The option is S3A's own, from Hadoop 3.4.2 on.
+      FSDataOutputStream out =
+          builder
+              .overwrite(false)
+              .recursive()
+              .opt("fs.option.create.conditional.overwrite", "true")
+              .build();
+      writeAll(new Written(location, files, path, out), content);
+      return true;
+    } catch (FileAlreadyExistsException | java.nio.file.FileAlreadyExistsException taken) {
+      return false;
+    }
+  }
+
+  private static void writeAll(FileStream out, byte[] content) throws IOException {
+    try {
+      out.write(content);
+    } catch (IOException | RuntimeException e) {
+      out.abort();
+      throw e;
+    }
+    out.close();
+  }
+
+  /** Writes a file beside its place and moves it there, unless there is one. */
+  private boolean moveNew(String location, FileSystem files, Path target, byte[] content)
+      throws IOException {
+    Path part = unfinished(location, target);
+    try (FSDataOutputStream out = files.create(part, false)) {
+      out.write(content);
+      out.hsync();
+    }
+    try {
+      FileContext.getFileContext(files.getUri(), configuration)
+          .rename(files.makeQualified(part), files.makeQualified(target), Options.Rename.NONE);
+      return true;
+    } catch (FileAlreadyExistsException taken) {
+      files.delete(part, false);
+      return false;
+    }
+  }
+
+  /** The name of a file while it is written. */
+  private static Path unfinished(String location, Path target) throws FileSystemException {
+    if (target.getParent() == null) {
+      throw new FileSystemException(location, null, "it is a folder");
+    }
+    return new Path(target.getParent(), "." + target.getName() + "." + UUID.randomUUID() + ".part");
+  }
+
+  @Override
+  public void deleteUnfinished(String folder) throws IOException {
+    Path path = path(folder);
+    if (isLocal(folder, path)) {
+      local.deleteUnfinished(folder);
+      return;
+    }
+    StorageFailures.naming(
+        folder,
+        () -> {
+          FileSystem files = files(folder, path);
+          if (ATOMIC_RENAME.contains(files.getUri().getScheme())) {
+            for (Path entry : paths(files, path)) {
+              if (UNFINISHED.matcher(entry.getName()).matches()) {
+                files.delete(entry, false);
+              }
+            }
+          }
+          return null;
+        });
+  }
+
   @Override
   public List<String> list(String folder) throws IOException {
     Path path = path(folder);
@@ -265,6 +381,14 @@ public final class HadoopStorage implements Storage {
   }
 
   private static List<String> list(FileSystem files, Path path) throws IOException {
+    return paths(files, path).stream()
+        .map(Path::getName)
+        .filter(name -> !UNFINISHED.matcher(name).matches())
+        .sorted()
+        .toList();
+  }
+
+  private static List<Path> paths(FileSystem files, Path path) throws IOException {
     FileStatus[] entries;
     try {
       entries = files.listStatus(path);
@@ -275,9 +399,6 @@ public final class HadoopStorage implements Storage {
     return Arrays.stream(entries)
         .map(FileStatus::getPath)
         .filter(entry -> !entry.equals(itself))
-        .map(Path::getName)
-        .filter(name -> !UNFINISHED.matcher(name).matches())
-        .sorted()
         .toList();
   }
 

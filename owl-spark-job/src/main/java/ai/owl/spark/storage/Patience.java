@@ -6,8 +6,8 @@ import org.apache.hadoop.conf.Configuration;
 /**
  * How long file systems try to reach somebody who does not answer. Hadoop's own settings go on for
  * ten minutes and more, which nobody who mistyped a host waits for. With these it is half a minute
- * where connections are refused, which outlasts a restart, and one (HDFS) to three (S3) where
- * packets are lost. What anybody configured is left alone.
+ * where connections are refused, which outlasts a restart, one (HDFS) to three (S3) where packets
+ * are lost, and about two where S3 asks for fewer requests. What anybody configured is left alone.
  */
 final class Patience {
   private static final Map<String, String> BOUNDED =
@@ -16,6 +16,9 @@ final class Patience {
           "fs.s3a.attempts.maximum", "1",
           "fs.s3a.retry.limit", "4",
           "fs.s3a.retry.interval", "1s",
+          // Waits double: 20, the default, would be days. These are two minutes.
+          "fs.s3a.retry.throttle.limit", "8",
+          "fs.s3a.retry.throttle.interval", "250ms",
           // No shorter one is accepted.
           "fs.s3a.connection.establish.timeout", "15s",
           "ipc.client.connect.max.retries.on.timeouts", "2");
@@ -34,7 +37,8 @@ final class Patience {
     return bounded;
   }
 
-  private static boolean isDefault(Configuration configuration, String key) {
+  /** Whether nobody but Hadoop has set a key. */
+  static boolean isDefault(Configuration configuration, String key) {
     if (configuration.get(key) == null) {
       return true;
     }

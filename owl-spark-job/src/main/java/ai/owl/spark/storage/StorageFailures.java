@@ -1,5 +1,6 @@
 package ai.owl.spark.storage;
 
+import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
@@ -9,6 +10,7 @@ import java.net.SocketTimeoutException;
 import java.net.UnknownHostException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
@@ -19,6 +21,7 @@ import org.apache.hadoop.fs.ParentNotDirectoryException;
 import org.apache.hadoop.fs.UnsupportedFileSystemException;
 import org.apache.hadoop.ipc.RpcException;
 import org.apache.hadoop.security.AccessControlException;
+import org.apache.hadoop.util.VersionInfo;
 
 /**
  * Says what went wrong with a location. File systems fail in words of their own, some with the name
@@ -30,9 +33,13 @@ final class StorageFailures {
   private static final Pattern PASSWORD =
       Pattern.compile("^([A-Za-z][A-Za-z0-9+.-]*://)[^/@:]*:(?![0-9]*(/|$))[^@]*@");
 
-  /** What the AWS client makes of an answer: its text, its circumstances, its code. */
+  /** What the AWS client makes of an answer: its text, its status, its code. */
   private static final Pattern AWS_ANSWER =
-      Pattern.compile("(?:Exception: )?([^:]*) \\(Service: [^)]*\\)(?::(\\w+))?");
+      Pattern.compile(
+          "(?:Exception: )?([^:]*) \\(Service: [^)]*Status Code: (\\d+)[^)]*\\)(?::(\\w+))?");
+
+  /** In place of what an answer does not say. */
+  private static final String NOTHING = "null";
 
   // S3A's own exceptions are known by name: not everybody has S3A on the classpath.
   private static final Set<String> NO_BUCKET = Set.of("UnknownStoreException");
@@ -40,9 +47,36 @@ final class StorageFailures {
       Set.of("NoAuthWithAWSException", "NoAwsCredentialsException");
   private static final Set<String> NO_ANSWER = Set.of("ApiCallTimeoutException");
 
-  /** A wrong region, an outdated token and the like. */
-  private static final Set<String> REFUSED =
-      Set.of("AWSBadRequestException", "AWSRedirectException");
+  /** An outdated token and the like. */
+  private static final Set<String> REFUSED = Set.of("AWSBadRequestException");
+
+  private static final Set<String> ELSEWHERE = Set.of("AWSRedirectException");
+  private static final Set<String> BUSY = Set.of("AWSServiceThrottledException");
+
+  /** What to do about an answer of S3, by its code. */
+  private static final Map<String, String> REMEDIES =
+      Map.of(
+          "AccessDenied", Remedy.PERMISSIONS,
+          "InvalidAccessKeyId", Remedy.CREDENTIALS,
+          "SignatureDoesNotMatch", Remedy.CREDENTIALS,
+          "InvalidToken", Remedy.CREDENTIALS,
+          "ExpiredToken", "renew the credentials",
+          "RequestTimeTooSkewed", "set this machine's clock",
+          "AuthorizationHeaderMalformed", Remedy.REGION);
+
+  private static final class Remedy {
+    static final String PERMISSIONS =
+        "its credentials need s3:ListBucket and s3:GetObject to read, s3:PutObject and"
+            + " s3:DeleteObject to write";
+    static final String CREDENTIALS = "check the credentials, and that they are this store's";
+    static final String REGION = "set spark.hadoop.fs.s3a.endpoint.region to the bucket's region";
+    static final String OUTDATED =
+        "the credentials may be outdated, or spark.hadoop.fs.s3a.endpoint.region another than the"
+            + " bucket's";
+    static final String NO_CREDENTIALS =
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role gives"
+            + " them";
+  }
 
   private StorageFailures() {}
 
@@ -67,16 +101,20 @@ final class StorageFailures {
       return operation.run();
     } catch (IOException | RuntimeException e) {
       if (e.getCause() instanceof ClassNotFoundException missing) {
-        throw failure(
-            location,
-            e,
-            "the client of its file system is not on the classpath (" + missing.getMessage() + ")");
+        throw failure(location, e, missingClient(location, missing));
       }
       IOException named = named(location, e);
       throw named instanceof FileSystemException || named instanceof FileNotFoundException
           ? named
           : failure(location, e, reason(e));
     }
+  }
+
+  private static String missingClient(String location, ClassNotFoundException missing) {
+    return location.startsWith("s3a:")
+        ? "this Spark has no client for S3; submit with --packages org.apache.hadoop:hadoop-aws:"
+            + VersionInfo.getVersion()
+        : "the client of its file system is not on the classpath (" + missing.getMessage() + ")";
   }
 
   /** Refuses a location that holds a password: locations are printed and kept. */
@@ -108,7 +146,7 @@ final class StorageFailures {
       return caused(new FileNotFoundException(location + ": there is no such bucket"), e);
     }
     if (isCausedBy(NO_CREDENTIALS, e)) {
-      return denied(location, e, "no credentials for it were found");
+      return denied(location, e, "no credentials for it were found; " + Remedy.NO_CREDENTIALS);
     }
     if (e instanceof AccessDeniedException || e instanceof AccessControlException) {
       return denied(location, e, reason(e));
@@ -116,6 +154,11 @@ final class StorageFailures {
     Optional<String> unreachable = unreachable(e);
     if (unreachable.isPresent()) {
       return failure(location, e, unreachable.get());
+    }
+    if (e instanceof EOFException) {
+      return isAbout(location, e)
+          ? (IOException) e
+          : caused(new EOFException(location + ": " + reason(e)), e);
     }
     if (e instanceof InterruptedIOException interrupted) {
       return interrupted;
@@ -128,6 +171,18 @@ final class StorageFailures {
     }
     if (e instanceof UnsupportedOperationException) {
       return failure(location, e, "its file system does not support that");
+    }
+    if (isCalled(ELSEWHERE, e)) {
+      return failure(location, e, "its bucket is in another region; " + Remedy.REGION);
+    }
+    if (isCalled(BUSY, e)) {
+      return caused(
+          new IOException(
+              location
+                  + ": its store still asks for fewer requests after all retries; try again later,"
+                  + " with fewer executors, or with a higher"
+                  + " spark.hadoop.fs.s3a.retry.throttle.limit"),
+          e);
     }
     if (e instanceof RuntimeException || isCalled(REFUSED, e)) {
       return failure(location, e, reason(e));
@@ -180,9 +235,16 @@ final class StorageFailures {
     if (!answer.find()) {
       return message;
     }
-    String code = answer.group(2) == null ? "" : answer.group(2);
     String text = answer.group(1).strip();
-    return text.equals("null") ? code : code.isEmpty() ? text : text + " (" + code + ")";
+    String code = answer.group(3) == null ? NOTHING : answer.group(3);
+    if (code.equals(NOTHING)) {
+      // The answer to a HEAD has no body that could tell.
+      String status = answer.group(2);
+      String said = text.isEmpty() || text.equals(NOTHING) ? "its store answers " + status : text;
+      return said + "; " + (status.equals("403") ? Remedy.PERMISSIONS : Remedy.OUTDATED);
+    }
+    String said = text.isEmpty() || text.equals(NOTHING) ? code : text + " (" + code + ")";
+    return REMEDIES.containsKey(code) ? said + "; " + REMEDIES.get(code) : said;
   }
 
   private static String message(Throwable failure) {

@@ -13,15 +13,15 @@ final class Folders {
   private Folders() {}
 
   /**
-   * The files of a checkpoint folder by relative name, as digests; but for the report, which holds
-   * times.
+   * The files of a checkpoint folder by relative name, as digests; but for what a run tells of
+   * itself.
    */
   static Map<String, String> digests(Path folder) throws Exception {
     Map<String, String> digests = new TreeMap<>();
     try (Stream<Path> files = Files.walk(folder)) {
       for (Path file : files.filter(Files::isRegularFile).toList()) {
         String name = folder.relativize(file).toString();
-        if (!name.equals("_owl/report.json")) {
+        if (!name.startsWith("_owl/")) {
           digests.put(name, digest(file));
         }
       }

@@ -31,6 +31,7 @@ import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import ai.owl.oracle.Fixture;
 import ai.owl.pipeline.LocalPipeline;
+import ai.owl.pipeline.PassRecord;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
@@ -108,7 +109,7 @@ class SparkAllocationTest {
     List<LayerProfile> ofWeights;
     try (Passes passes =
         new Passes(spark, STORAGE, model, new StageClock(Progress.NONE), Progress.NONE, 3)) {
-      statistics = passes.dense(fixture.calibration());
+      statistics = passes.dense(fixture.calibration(), PassRecord.none(STORAGE));
       profiles = passes.profile(statistics, THRESHOLDS, everything);
       ofWeights =
           passes.profile(List.of(), THRESHOLDS, Set.of(Evidence.MAGNITUDES, Evidence.SPECTRA));

@@ -54,6 +54,11 @@ class HadoopStorageTest {
     }
 
     @Test
+    void letsOneOfSeveralWritersHaveANewFile() throws Exception {
+      assertThatOneOfSeveralWritersWins(storage, folder);
+    }
+
+    @Test
     void leavesNoChecksumFiles() throws IOException {
       storage.writeAll(at("a"), new byte[1]);
       assertThat(java.nio.file.Path.of(folder)).isDirectoryNotContaining("glob:**.crc");
@@ -125,6 +130,11 @@ class HadoopStorageTest {
     @Override
     FileSystem files() throws IOException {
       return hdfs.files();
+    }
+
+    @Test
+    void letsOneOfSeveralWritersHaveANewFile() throws Exception {
+      assertThatOneOfSeveralWritersWins(storage, folder);
     }
 
     @Test
@@ -291,12 +301,15 @@ class HadoopStorageTest {
     void keepsFilesOfSeveralParts() throws IOException {
       byte[] content = new byte[12 << 20];
       new Random(3).nextBytes(content);
+      int before = s3.parts();
       Storage.FileStream out = storage.create(at("big"));
       for (int from = 0; from < content.length; from += 1 << 20) {
         out.write(content, from, 1 << 20);
       }
       assertThat(storage.list(folder)).isEmpty();
       out.close();
+      assertThat(s3.parts() - before).as("parts of 5 MiB").isEqualTo(3);
+      assertThat(s3.unfinishedUploads(bucket)).isZero();
       assertThat(storage.list(folder)).containsExactly("big");
       assertThat(Arrays.equals(storage.readAll(at("big"), 12 << 20), content)).isTrue();
       try (Storage.Reader reader = storage.open(at("big"))) {
@@ -316,6 +329,7 @@ class HadoopStorageTest {
       out.abort();
       assertThat(storage.list(folder)).isEmpty();
       assertThat(statistic("multipart_upload_completed")).isEqualTo(before);
+      assertThat(s3.unfinishedUploads(bucket)).isZero();
       java.nio.file.Path buffers = temporary.resolve("s3a");
       for (int i = 0; i < 100 && buffers.toFile().list().length > 0; i++) {
         Thread.sleep(100); // parts that were on their way end in the background

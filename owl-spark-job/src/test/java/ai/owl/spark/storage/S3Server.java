@@ -10,9 +10,12 @@ import org.jclouds.ContextBuilder;
 import org.jclouds.blobstore.BlobStore;
 import org.jclouds.blobstore.BlobStoreContext;
 import org.jclouds.blobstore.domain.Blob;
+import org.jclouds.blobstore.domain.MultipartPart;
+import org.jclouds.blobstore.domain.MultipartUpload;
 import org.jclouds.blobstore.options.CopyOptions;
 import org.jclouds.blobstore.options.GetOptions;
 import org.jclouds.blobstore.util.ForwardingBlobStore;
+import org.jclouds.io.Payload;
 
 /** An S3 server in this process that keeps its objects in memory and checks credentials. */
 public final class S3Server implements AutoCloseable {
@@ -26,6 +29,7 @@ public final class S3Server implements AutoCloseable {
   private final BlobStore blobs;
   private final S3Proxy proxy;
   private final AtomicInteger copies = new AtomicInteger();
+  private final AtomicInteger parts = new AtomicInteger();
   private final AtomicLong asked = new AtomicLong();
 
   private S3Server() throws Exception {
@@ -50,6 +54,14 @@ public final class S3Server implements AutoCloseable {
                       CopyOptions options) {
                     copies.incrementAndGet();
                     return super.copyBlob(container, name, toContainer, toName, options);
+                  }
+
+                  @Override
+                  public MultipartPart uploadMultipartPart(
+                      MultipartUpload upload, int number, Payload payload) {
+                    MultipartPart part = super.uploadMultipartPart(upload, number, payload);
+                    parts.incrementAndGet();
+                    return part;
                   }
                 })
             .awsAuthentication(AuthenticationType.AWS_V2_OR_V4, ACCESS_KEY, SECRET_KEY)
@@ -85,6 +97,18 @@ public final class S3Server implements AutoCloseable {
   /** How many objects were copied so far, which is what a rename is on S3. */
   public int copies() {
     return copies.get();
+  }
+
+  /** How many parts of objects arrived so far. */
+  public int parts() {
+    return parts.get();
+  }
+
+  /**
+   * How many uploads of several parts were begun in a bucket, and neither finished nor given up.
+   */
+  public int unfinishedUploads(String bucket) {
+    return blobs.listMultipartUploads(bucket).size();
   }
 
   /** How many bytes were asked for so far in ranges of objects. */

@@ -123,6 +123,45 @@ abstract class StorageContract {
   }
 
   @Test
+  void writesANewFileOnce() throws IOException {
+    assertThat(storage.writeNew(at("x/a"), new byte[] {1})).isTrue();
+    assertThat(storage.writeNew(at("x/a"), new byte[] {2, 2})).isFalse();
+    assertThat(storage.readAll(at("x/a"), 10)).containsExactly(1);
+    assertThat(storage.list(at("x"))).containsExactly("a");
+    assertThat(files().listStatus(new Path(at("x")))).hasSize(1);
+    storage.delete(at("x/a"));
+    assertThat(storage.writeNew(at("x/a"), new byte[] {3})).isTrue();
+    assertThat(storage.readAll(at("x/a"), 10)).containsExactly(3);
+  }
+
+  /** Has several writers make the same file, several times. */
+  static void assertThatOneOfSeveralWritersWins(Storage storage, String folder) throws Exception {
+    int writers = 6;
+    ExecutorService threads = Executors.newFixedThreadPool(writers);
+    try {
+      for (int round = 0; round < 10; round++) {
+        String location = Storage.resolve(folder, "round-" + round);
+        List<Callable<Boolean>> attempts = new ArrayList<>();
+        for (int writer = 0; writer < writers; writer++) {
+          byte[] content = {(byte) writer};
+          attempts.add(() -> storage.writeNew(location, content));
+        }
+        List<Integer> winners = new ArrayList<>();
+        List<Future<Boolean>> outcomes = threads.invokeAll(attempts);
+        for (int writer = 0; writer < writers; writer++) {
+          if (outcomes.get(writer).get()) {
+            winners.add(writer);
+          }
+        }
+        assertThat(winners).as(location).hasSize(1);
+        assertThat(storage.readAll(location, 10)).containsExactly(winners.get(0));
+      }
+    } finally {
+      threads.shutdown();
+    }
+  }
+
+  @Test
   void keepsAnEmptyFile() throws IOException {
     storage.writeAll(at("a"), new byte[0]);
     assertThat(storage.exists(at("a"))).isTrue();

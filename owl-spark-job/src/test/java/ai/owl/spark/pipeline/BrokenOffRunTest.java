@@ -1,0 +1,324 @@
+package ai.owl.spark.pipeline;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.LocalStorage;
+import ai.owl.checkpoint.MalformedCheckpointException;
+import ai.owl.checkpoint.Storage;
+import ai.owl.oracle.Fixture;
+import ai.owl.pipeline.Progress;
+import ai.owl.pipeline.Propagation;
+import ai.owl.pipeline.PruneOptions;
+import ai.owl.pipeline.PruneReport;
+import ai.owl.pipeline.RunStatus;
+import ai.owl.pruning.Magnitude;
+import ai.owl.pruning.MetricPruner;
+import ai.owl.pruning.SparseGpt;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Stream;
+import org.apache.spark.SparkConf;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Wherever a run is broken off, the same run goes on from there, and writes the same bytes. */
+class BrokenOffRunTest {
+  private static final LocalStorage STORAGE = new LocalStorage();
+  private static JavaSparkContext spark;
+
+  @TempDir Path temporary;
+
+  @BeforeAll
+  static void start() {
+    SparkConf conf =
+        new SparkConf()
+            .setMaster("local[2]")
+            .setAppName("BrokenOffRunTest")
+            .set("spark.ui.enabled", "false")
+            .set("spark.driver.host", "127.0.0.1")
+            .set("spark.driver.bindAddress", "127.0.0.1");
+    OwlKryoRegistrator.configure(conf);
+    spark = new JavaSparkContext(conf);
+  }
+
+  @AfterAll
+  static void stop() {
+    spark.close();
+  }
+
+  static Stream<PruneOptions> ways() {
+    PruneOptions owl = PruneOptions.defaults("model", "output");
+    return Stream.of(
+        owl,
+        owl.withPropagation(Propagation.DENSE),
+        owl.withPruner(new SparseGpt()),
+        owl.withPruner(new SparseGpt()).withPropagation(Propagation.DENSE),
+        owl.withPruner(new MetricPruner(new Magnitude())));
+  }
+
+  /** Of all files that a run writes one after the other, each is once the last. */
+  @ParameterizedTest
+  @MethodSource("ways")
+  void goesOnFromWhereItEnded(PruneOptions way) throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = way.withModel(fixture.model()).withOutput(output("undisturbed"));
+    StorageWithAnEnd counting = new StorageWithAnEnd(Integer.MAX_VALUE);
+    PruneReport report = prune(fixture, options, counting, Progress.NONE);
+    Map<String, String> undisturbed = Folders.digests(Path.of(options.output()));
+    int files = StorageWithAnEnd.begun();
+    assertThat(files).isGreaterThan(10);
+    PruneOptions again = options.withOutput(output("again"));
+    int brokenOff = 0;
+    for (int last = 2; last < files - 2; last += 5) { // the last two are the report, written twice
+      StorageWithAnEnd ending = new StorageWithAnEnd(last);
+      assertThatThrownBy(() -> prune(fixture, again, ending, Progress.NONE))
+          .hasMessageContaining("the machine is gone");
+      brokenOff++;
+      requireNothingThatLooksWhole(again, undisturbed);
+      // What a driver that is killed cannot take away any more is not missed either.
+      assertThat(prune(fixture, again, STORAGE, Progress.NONE).blocks()).isEqualTo(report.blocks());
+      assertThat(Folders.digests(Path.of(again.output())))
+          .as("after %d files", last)
+          .isEqualTo(undisturbed);
+      STORAGE.delete(again.output());
+    }
+    assertThat(brokenOff).isGreaterThan(2);
+  }
+
+  private static void requireNothingThatLooksWhole(
+      PruneOptions options, Map<String, String> undisturbed) throws Exception {
+    if (Files.exists(Path.of(options.output(), "model.safetensors.index.json"))) {
+      assertThat(Folders.digests(Path.of(options.output()))).isEqualTo(undisturbed);
+    } else {
+      assertThatThrownBy(() -> Checkpoint.open(STORAGE, options.output()))
+          .isInstanceOf(MalformedCheckpointException.class);
+    }
+  }
+
+  /** A run that is broken off again and again, each time one file later, comes to its end. */
+  @ParameterizedTest
+  @MethodSource("ways")
+  void comesToItsEndInSmallSteps(PruneOptions way) throws Exception {
+    Fixture fixture = Fixture.golden("llama3-bf16");
+    PruneOptions options = way.withModel(fixture.model()).withOutput(output("undisturbed"));
+    prune(fixture, options, STORAGE, Progress.NONE);
+    PruneOptions again = options.withOutput(output("again"));
+    int tries = 0;
+    for (boolean done = false; !done; tries++) {
+      assertThat(tries).as("each try comes further").isLessThan(20);
+      try {
+        // Room for the parts of a block, or the hidden states of all sequences, but not for more.
+        prune(fixture, again, new StorageWithAnEnd(16), Progress.NONE);
+        done = true;
+      } catch (IOException | RuntimeException brokenOff) {
+        assertThat(brokenOff).hasMessageContaining("the machine is gone");
+      }
+    }
+    assertThat(tries).isGreaterThan(1);
+    assertThat(Folders.digests(Path.of(again.output())))
+        .isEqualTo(Folders.digests(Path.of(options.output())));
+  }
+
+  @Test
+  void doesNotMakeAgainWhatIsThere() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
+    PruneReport first = prune(fixture, options, STORAGE, Progress.NONE);
+    List<String> told = new ArrayList<>();
+    PruneReport second = prune(fixture, options, STORAGE, telling(told));
+    assertThat(told)
+        .containsExactly(
+            "say: "
+                + options.output()
+                + " is what this run would write: it is not made again (--overwrite would)",
+            "begin: allocate",
+            "warn: sparsities lie in [0.6169, 0.7769], 2 lambda wide as published, but not centred"
+                + " on 0.7");
+    assertThat(second.blocks()).isEqualTo(first.blocks());
+    assertThat(second.dense()).isEqualTo(first.dense());
+    assertThat(second.pruned()).isEqualTo(first.pruned());
+    RunStatus status = RunStatus.of(STORAGE, options.output());
+    assertThat(status.isDone()).isTrue();
+    assertThat(status.holder()).isEmpty();
+    assertThat(status.runs()).hasSize(1);
+    assertThat(status.runs().get(0).shards()).isEqualTo(status.runs().get(0).blocks() + 1);
+  }
+
+  @Test
+  void skipsBlocksWhoseHiddenStatesItKept() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
+    // The first pass is done, and the second has kept the states before block 1.
+    String states = "/pruned/before-block-00001/complete";
+    StorageWithAnEnd ending = new StorageWithAnEnd(states);
+    assertThatThrownBy(() -> prune(fixture, options, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    RunStatus status = RunStatus.of(STORAGE, options.output());
+    assertThat(status.whole()).isFalse();
+    assertThat(status.runs().get(0).denseModel()).isTrue();
+    assertThat(status.runs().get(0).passes())
+        .containsExactly(new RunStatus.Pass("dense", 3, 2), new RunStatus.Pass("pruned", 2, 1));
+    List<String> told = new ArrayList<>();
+    prune(fixture, options, STORAGE, telling(told));
+    assertThat(told)
+        .containsSubsequence(
+            "say: going on with a run that was broken off: 0 of 4 shards are written",
+            "begin: propagate",
+            "step: known",
+            "step: block 1",
+            "step: block 2",
+            "begin: prune")
+        .doesNotContain("begin: calibrate", "step: block 0 of propagate");
+    assertThat(Path.of(options.output(), "_owl", status.runs().get(0).fingerprint(), "passes"))
+        .doesNotExist();
+  }
+
+  private static PruneReport prune(
+      Fixture fixture, PruneOptions options, Storage storage, Progress progress)
+      throws IOException {
+    return new SparkPipeline(spark, storage, progress, 3)
+        .withCheckpointInterval(1)
+        .prune(options, Optional.of(fixture.calibration()), Optional.of(fixture.evaluation()));
+  }
+
+  private String output(String name) {
+    return temporary.resolve(name).toString();
+  }
+
+  private static Progress telling(List<String> told) {
+    return new Progress() {
+      @Override
+      public void begin(String stage, int steps) {
+        told.add("begin: " + stage);
+      }
+
+      @Override
+      public void step(String what) {
+        told.add("step: " + what);
+      }
+
+      @Override
+      public void say(String message) {
+        told.add("say: " + message);
+      }
+
+      @Override
+      public void warn(String message) {
+        told.add("warn: " + message);
+      }
+    };
+  }
+
+  /**
+   * Local files of a machine that is gone after a number of them: from then on nothing is written,
+   * and nothing removed.
+   */
+  private static final class StorageWithAnEnd implements Storage {
+    private static final long serialVersionUID = 1;
+    private static final AtomicInteger BEGUN = new AtomicInteger(); // of all copies, in all tasks
+    private static volatile boolean gone;
+
+    private final LocalStorage files = new LocalStorage();
+    private final int last;
+    private final String lastName;
+
+    StorageWithAnEnd(int last) {
+      this(last, "");
+    }
+
+    /** Gone once a file of that name is there. */
+    StorageWithAnEnd(String lastName) {
+      this(Integer.MAX_VALUE, lastName);
+    }
+
+    private StorageWithAnEnd(int last, String lastName) {
+      this.last = last;
+      this.lastName = lastName;
+      BEGUN.set(0);
+      gone = false;
+    }
+
+    static int begun() {
+      return BEGUN.get();
+    }
+
+    private boolean isGone() {
+      return gone || BEGUN.get() > last;
+    }
+
+    @Override
+    public Reader open(String location) throws IOException {
+      return files.open(location);
+    }
+
+    @Override
+    public FileStream create(String location) throws IOException {
+      BEGUN.incrementAndGet();
+      if (isGone()) {
+        throw new IOException("the machine is gone before " + location);
+      }
+      FileStream stream = files.create(location);
+      return new FileStream() {
+        @Override
+        public void write(int b) throws IOException {
+          stream.write(b);
+        }
+
+        @Override
+        public void write(byte[] bytes, int offset, int length) throws IOException {
+          stream.write(bytes, offset, length);
+        }
+
+        @Override
+        public void close() throws IOException {
+          stream.close();
+          if (!lastName.isEmpty() && location.endsWith(lastName)) {
+            gone = true;
+            throw new IOException("the machine is gone after " + location);
+          }
+        }
+
+        @Override
+        public void abort() {
+          stream.abort();
+        }
+      };
+    }
+
+    @Override
+    public List<String> list(String folder) throws IOException {
+      return files.list(folder);
+    }
+
+    @Override
+    public boolean exists(String location) throws IOException {
+      return files.exists(location);
+    }
+
+    @Override
+    public boolean isFolder(String location) throws IOException {
+      return files.isFolder(location);
+    }
+
+    @Override
+    public void delete(String location) throws IOException {
+      // The lock's process is the test's own, and so far from dead.
+      if (!isGone() || location.endsWith("lock.json")) {
+        files.delete(location);
+      }
+    }
+  }
+}
