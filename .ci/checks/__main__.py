@@ -20,6 +20,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFOR
 import allocations
 import architectures
 import bad_input
+import breaking_off
 import clusters
 import computing
 import demo
@@ -47,7 +48,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, submitting, linking, scheduling, clusters, rehearsing, bad_input,
+        snippet, repeating, submitting, linking, scheduling, clusters, rehearsing, breaking_off, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)

@@ -230,7 +230,29 @@ public final class Main {
     return failure.getReason() == null ? otherwise : failure.getReason();
   }
 
+  /** What ended executors, if that is what ended the run. */
+  private static Optional<String> lostExecutors(Throwable failure) {
+    for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+      String message = String.valueOf(cause.getMessage());
+      if (message.contains("ExecutorLostFailure")
+          || message.contains("Master removed our application")) {
+        int reason = message.indexOf("Reason: ");
+        return Optional.of(
+            reason < 0 ? "" : message.substring(reason + 8).lines().findFirst().orElse("").strip());
+      }
+    }
+    return Optional.empty();
+  }
+
   private static String describe(Throwable failure) {
+    Optional<String> lost = lostExecutors(failure);
+    if (lost.isPresent()) {
+      return "Cannot go on: executors were lost again and again"
+          + (lost.get().isEmpty() ? "" : " (" + lost.get() + ")")
+          + "; if they ran out of memory (code 137), give them more with --executor-memory and"
+          + " spark.executor.memoryOverhead, of which owl plan says how much, or fewer tasks at a"
+          + " time with spark.task.cpus";
+    }
     String message = failure.getMessage();
     String first = message == null ? "" : message.lines().findFirst().orElse("");
     if (first.contains("INVALID_DRIVER_MEMORY")) {
