@@ -26,6 +26,7 @@ import generating
 import loading
 import methods
 import notebooks
+import object_storage
 import oracle
 import product
 import repeating
@@ -43,7 +44,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, submitting, bad_input,
+        snippet, repeating, submitting, object_storage, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)

@@ -112,7 +112,8 @@ final class StorageFailures {
 
   private static String missingClient(String location, ClassNotFoundException missing) {
     return location.startsWith("s3a:")
-        ? "this Spark has no client for S3; submit with --packages org.apache.hadoop:hadoop-aws:"
+        ? "this Spark has no client for S3; submit with --preset hadoop-aws, or --packages"
+            + " org.apache.hadoop:hadoop-aws:"
             + VersionInfo.getVersion()
         : "the client of its file system is not on the classpath (" + missing.getMessage() + ")";
   }

@@ -193,7 +193,9 @@ class ObjectStoreFaultsTest {
     assertThatThrownBy(() -> storage.open(location))
         .isInstanceOf(IOException.class)
         .hasMessageStartingWith(location + ": its store still asks for fewer requests");
-    assertThat(network.requests).as("once, eight times again, each twice by the client").hasSize(18);
+    assertThat(network.requests)
+        .as("once, eight times again, each twice by the client")
+        .hasSize(18);
   }
 
   @Test
