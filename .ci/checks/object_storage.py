@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import product
-from bad_network import Answer, BadNetwork, CutRequest, CutResponse, s3_error
+from bad_network import BadNetwork, CutRequest, CutResponse, s3_error
 from checkpoint import digests
 from verdict import require
 
@@ -47,7 +47,7 @@ REFUSED = {
         lambda request: FORBIDDEN if request.method == "HEAD" else None, INSPECT,
         f"Cannot access s3a://{{}}/small/model/config.json: its store answers 403; {PERMISSIONS}"),
     "permission denied to read weights": (
-        lambda request: FORBIDDEN if request.method == "GET" and ".safetensors" in request.path and "list" not in request.path else None, INSPECT,
+        lambda request: FORBIDDEN if request.method == "GET" and request.path.endswith(".safetensors") else None, INSPECT,
         f"Cannot access s3a://{{}}/small/model/model-00001-of-00003.safetensors: Access Denied (AccessDenied); {PERMISSIONS}"),
     "unknown key": (lambda request: UNKNOWN_KEY, INSPECT, "(InvalidAccessKeyId); check the credentials"),
     "expired token": (lambda request: EXPIRED, INSPECT, "The provided token has expired. (ExpiredToken); renew the credentials"),
@@ -91,7 +91,7 @@ class Store:
         atexit.register(self.process.kill)
         self.client = boto3.client(
             "s3", endpoint_url=f"http://127.0.0.1:{self.port}", aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
-        self.bucket = "owls-" + secrets.token_hex(4)
+        self.bucket = "owls"
         end = time.monotonic() + 60
         while not self._answers():
             require(time.monotonic() < end and self.process.poll() is None, f"moto's server does not start: {self.log.read_text()[-1000:]}")
@@ -126,8 +126,9 @@ class Store:
                 file.write_bytes(content)
         return folder
 
-    def unfinished(self):
-        return [upload["Key"] for upload in self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", ())]
+    def unfinished(self, prefix):
+        """Uploads of several parts that were neither ended nor given up."""
+        return [upload["Key"] for upload in self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=prefix).get("Uploads", ())]
 
 
 def store():
@@ -159,9 +160,9 @@ def make_big():
 
 def run(network, *arguments, options=(), credentials=CREDENTIALS, timeout=600):
     """`submit/owl`, with s3a:// led through the network; {} in an argument is the bucket."""
-    java = " ".join((*(f"-Dspark.hadoop.fs.s3a.{setting}" for setting in SETTINGS), *options))
+    java = " ".join((*(f"-Dspark.hadoop.fs.s3a.{setting}" for setting in (f"endpoint={network.endpoint}", *SETTINGS)), *options))
     environment = {
-        "AWS_ENDPOINT_URL": network.endpoint, "OWL_JAVA_OPTS": java, "AWS_EC2_METADATA_DISABLED": "true",
+        "OWL_JAVA_OPTS": java, "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_SHARED_CREDENTIALS_FILE": "/nowhere", "AWS_CONFIG_FILE": "/nowhere", **credentials,
     }
     arguments = [str(argument).replace("{}", store().bucket) for argument in arguments]
@@ -188,9 +189,10 @@ def require_as_local(name):
     found = digests(store().download(f"{name}/out", product.WORK / f"s3-{name}"))
     require(found == digests(local), f"other files or bytes: {found}, locally {digests(local)}")
     written = json.loads(store().content(f"{name}/run.json")[""])
-    for field in ("perplexity", "sparsity", "blocks"):
+    for field in ("perplexity", "sparsity"):
         require(written[field] == report[field], f"{field}: {written[field]}, locally {report[field]}")
-    require(not store().unfinished(), f"uploads that were not ended: {store().unfinished()}")
+    ratios = [[block["outlierRatio"], block["sparsity"], block["reached"]] for block in written["blocks"] + report["blocks"]]
+    require(ratios[: len(ratios) // 2] == ratios[len(ratios) // 2 :], f"blocks: {ratios}")
 
 
 def check_prune():
@@ -203,6 +205,7 @@ def check_prune():
         require(outcome.code == 0, f"exit code {outcome.code}: {outcome.err[-2000:]}")
         requests = list(network.requests)
     require_as_local("plain")
+    require(not store().unfinished("plain/"), f"uploads that were not ended: {store().unfinished('plain/')}")
 
     copied = [request for request, headers in requests if "x-amz-copy-source" in headers]
     require(not copied, f"objects were copied, which is what a rename is: {copied[:3]}")
@@ -231,7 +234,7 @@ def check_prune():
 
 
 def check_bad_network():
-    """Something happens to every third object or so, the first two times that it is asked for."""
+    """Something happens to half of the requests, the first two times. (An upload whose begin is not answered stays, under no known id.)"""
     big()
 
     def rule(request):
@@ -311,7 +314,7 @@ def check_refused_half_way():
     left = store().content("half/out/")
     require(not any(name.endswith((".index.json", "model.safetensors")) for name in left), f"left: {sorted(left)}")
     require("model-00002-of-00003.safetensors" not in left, f"left: {sorted(left)}")
-    require(not [key for key in store().unfinished() if key.startswith("half/")], f"uploads that were not ended: {store().unfinished()}")
+    require(not store().unfinished("half/"), f"uploads that were not ended: {store().unfinished('half/')}")
     return message
 
 
@@ -338,9 +341,10 @@ def check_preset():
         version = re.search(f"<{re.escape(field)}>(.+)</", pom)[1]
         require(re.search(rf":{package}:{re.escape(version)}(,|\n)", preset), f"{package} is not of version {version}")
     evaluate = ("evaluate", "--model", "s3a://{}/small/model", "--text", "s3a://{}/small/expected/tokens.safetensors", "--json", "s3a://{}/small/found.json")
-    spark = ("--", "--master", "local[2]", "--conf", "spark.hadoop.fs.s3a.path.style.access=true", "--conf", "spark.ui.enabled=false")
     home = {**CREDENTIALS, "SPARK_HOME": str(pathlib.Path(pyspark.__file__).parent)}
     with BadNetwork(store().port) as network:
+        spark = ("--", "--master", "local[2]", "--conf", f"spark.hadoop.fs.s3a.endpoint={network.endpoint}", "--conf",
+                 "spark.hadoop.fs.s3a.path.style.access=true", "--conf", "spark.ui.enabled=false")
         outcome = run(network, *evaluate, *spark, credentials=home)
         said = [line for line in outcome.err.splitlines() if line.startswith("owl: ")]
         require(outcome.code == 2 and len(said) == 1 and "submit with --preset hadoop-aws" in said[0], f"exit code {outcome.code}: {outcome.err[-1500:]}")

@@ -4,6 +4,7 @@ import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
+import java.io.UncheckedIOException;
 import java.net.ConnectException;
 import java.net.NoRouteToHostException;
 import java.net.SocketTimeoutException;
@@ -90,6 +91,8 @@ final class StorageFailures {
   static <T> T naming(String location, Operation<T> operation) throws IOException {
     try {
       return operation.run();
+    } catch (UncheckedIOException e) {
+      throw named(location, e.getCause());
     } catch (IOException | IllegalArgumentException | UnsupportedOperationException e) {
       throw named(location, e);
     }

@@ -65,7 +65,13 @@ class StorageErrorsTest {
   void saysThatAccessIsDenied(String setting, String reason) {
     String model = "s3a://" + s3.newBucket() + "/model";
     useS3(Map.of(setting, WRONG_SECRET));
-    assertRefused(model, "owl: Cannot access " + model + ": " + reason);
+    assertRefused(
+        model,
+        "owl: Cannot access "
+            + model
+            + ": "
+            + reason
+            + "; check the credentials, and that they are this store's");
   }
 
   @Test
@@ -79,7 +85,12 @@ class StorageErrorsTest {
             "",
             "fs.s3a.aws.credentials.provider",
             "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"));
-    assertRefused(model, "owl: Cannot access " + model + ": no credentials for it were found");
+    assertRefused(
+        model,
+        "owl: Cannot access "
+            + model
+            + ": no credentials for it were found; set AWS_ACCESS_KEY_ID and"
+            + " AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role gives them");
   }
 
   @Test
