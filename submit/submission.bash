@@ -27,7 +27,7 @@ preset_file() {
       return
     fi
   done
-  fail "Cannot find --preset $1: there are $(cd "$root/conf/presets" && printf '%s ' *.conf | sed 's/\.conf / /g')and s3a; or give a file of Spark properties"
+  fail "Cannot find --preset $1: there are $(cd "$root/conf/presets" && printf '%s ' *.conf | sed 's/\.conf / /g')s3a and hadoop-aws; or give a file of Spark properties"
 }
 
 # Fills the array $settings with KEY=VALUE of the files given, a later one's in place of an earlier one's.

@@ -29,6 +29,7 @@ import linking
 import loading
 import methods
 import notebooks
+import object_storage
 import oracle
 import product
 import rehearsing
@@ -48,7 +49,7 @@ def all_checks(fixtures):
     """Pairs of a name and a function that returns, or raises Failed."""
     modules = (
         oracle, stories, computing, loading, text, generating, zero_shot, methods, allocations, stores, architectures, sweeping, demo, notebooks,
-        snippet, repeating, submitting, linking, scheduling, clusters, rehearsing, breaking_off, bad_input,
+        snippet, repeating, submitting, object_storage, linking, scheduling, clusters, rehearsing, breaking_off, bad_input,
     )
     for module in modules:
         yield from module.checks(fixtures)

@@ -58,10 +58,11 @@ public interface Storage extends Serializable {
   void delete(String location) throws IOException;
 
   /**
-   * Writes a whole small file unless there is one of that name. Local file systems and HDFS let
-   * exactly one of several writers have it; an object store may let two that come at the same
-   * moment believe so.
+   * Writes a whole small file unless there is one of that name. Local file systems, HDFS and S3 let
+   * exactly one of several writers have it; an object store that knows no conditional writes may
+   * let two that come at the same moment believe so.
    *
+   * @param content what no other writer would write: by it a write whose answer was lost is known
    * @return whether it was written
    */
   default boolean writeNew(String location, byte[] content) throws IOException {

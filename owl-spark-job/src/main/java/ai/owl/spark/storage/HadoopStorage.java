@@ -57,7 +57,7 @@ public final class HadoopStorage implements Storage {
    * defaults, bounded patience and the standard chain of credentials; not a view of it.
    */
   public HadoopStorage(Configuration configuration) {
-    this.configuration = CredentialChain.completed(Patience.bounded(configuration));
+    this.configuration = AwsClient.completed(Patience.bounded(configuration));
   }
 
   @Override
@@ -495,5 +495,6 @@ public final class HadoopStorage implements Storage {
     in.defaultReadObject();
     configuration = new Configuration(false);
     configuration.readFields(in);
+    AwsClient.completed(configuration);
   }
 }

@@ -4,6 +4,7 @@ import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
+import java.io.UncheckedIOException;
 import java.net.ConnectException;
 import java.net.NoRouteToHostException;
 import java.net.SocketTimeoutException;
@@ -90,6 +91,8 @@ final class StorageFailures {
   static <T> T naming(String location, Operation<T> operation) throws IOException {
     try {
       return operation.run();
+    } catch (UncheckedIOException e) {
+      throw named(location, e.getCause());
     } catch (IOException | IllegalArgumentException | UnsupportedOperationException e) {
       throw named(location, e);
     }
@@ -112,7 +115,8 @@ final class StorageFailures {
 
   private static String missingClient(String location, ClassNotFoundException missing) {
     return location.startsWith("s3a:")
-        ? "this Spark has no client for S3; submit with --packages org.apache.hadoop:hadoop-aws:"
+        ? "this Spark has no client for S3; submit with --preset hadoop-aws, or --packages"
+            + " org.apache.hadoop:hadoop-aws:"
             + VersionInfo.getVersion()
         : "the client of its file system is not on the classpath (" + missing.getMessage() + ")";
   }

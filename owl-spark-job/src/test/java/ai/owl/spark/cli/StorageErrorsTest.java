@@ -89,8 +89,8 @@ class StorageErrorsTest {
         model,
         "owl: Cannot access "
             + model
-            + ": no credentials for it were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
-            + " AWS_PROFILE, or run where a role gives them");
+            + ": no credentials for it were found; set AWS_ACCESS_KEY_ID and"
+            + " AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role gives them");
   }
 
   @Test

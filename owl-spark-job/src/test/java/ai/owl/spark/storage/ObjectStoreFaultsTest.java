@@ -33,6 +33,9 @@ class ObjectStoreFaultsTest {
   /** Three parts, the last one shorter. */
   private static final byte[] CONTENT = new byte[12 << 20];
 
+  /** A place in the body of a short answer; their heads have about 200 bytes. */
+  private static final int AFTER_THE_HEAD = 350;
+
   @TempDir static Path temporary;
   private static S3Server s3;
   private static BadNetwork network;
@@ -127,6 +130,27 @@ class ObjectStoreFaultsTest {
     write();
     assertThat(network.faults).hasSize(3);
     assertThatItIsRead();
+  }
+
+  /** The head of the answer arrives, its body does not. */
+  @Test
+  void beginsAnUploadAgainWhoseAnswerBrokeOff() throws IOException {
+    network.follow(
+        every(
+            3, request -> request.target().endsWith("?uploads"), new CutResponse(AFTER_THE_HEAD)));
+    write();
+    assertThat(network.faults).hasSize(3);
+    assertThatItIsRead();
+  }
+
+  @Test
+  void listsAgainWhereAListBrokeOff() throws IOException {
+    storage.writeAll(location, new byte[1]);
+    network.follow(
+        every(
+            3, request -> request.target().contains("list-type"), new CutResponse(AFTER_THE_HEAD)));
+    assertThat(storage.list("s3a://" + bucket + "/a")).containsExactly("b");
+    assertThat(network.faults).hasSize(3);
   }
 
   @Test
