@@ -22,7 +22,7 @@ import product
 import pyspark
 from verdict import Failed
 
-# The last one here of each line; the middle one is the one that the job is built with, and stands in requirements.txt.
+# One of each line that owl is for. The middle one is what the job is built with; requirements.txt names it.
 LINES = ("3.5.5", pyspark.__version__, "4.1.0")
 BUILT_WITH = pyspark.__version__
 INSTALLED = product.ROOT / ".ci" / "spark"
@@ -39,7 +39,7 @@ def spark_home(version):
         if not home.exists():
             INSTALLED.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=INSTALLED) as folder:
-                # What pip would install is this archive's folder "deps"; two versions do not fit into one environment.
+                # Two versions do not fit into one environment; the archive's folder "deps" is what pip would make of it.
                 command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, f"pyspark=={version}"]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode != 0:
@@ -78,7 +78,7 @@ def wait_until(what, condition, seconds=240):
 
 
 class Daemon:
-    """A process with a log, ended when the `with` is left."""
+    """A process with a log, and whatever it starts."""
 
     def __init__(self, name, command, folder, variables):
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class Standalone:
             master = self._start("master", "org.apache.spark.deploy.master.Master", *place)
             self.master = master.said(r"Starting Spark master at (spark://\S+)")
             self.page = master.said(r"MasterWebUI.* started at (http://\S+)")
-            for number in range(self.count):
+            for _ in range(self.count):
                 self.add_worker()
             wait_until("workers to register", lambda: len(self._alive()) == self.count)
         except BaseException:
@@ -202,7 +202,8 @@ class Standalone:
 class Yarn:
     """YARN and HDFS: HadoopCluster of the job's tests, a process of its own. Its containers are processes too.
 
-    `master` is what to submit to; `hdfs` is the file system's URI; `variables` is the environment to submit in, by `version`'s spark-submit; `settings` has to go with that.
+    `master` is what to submit to; `hdfs` is the file system's URI; `variables` is the environment to submit in, by `version`'s
+    spark-submit; `settings` has to go with that.
     """
 
     def __init__(self, folder, version):
