@@ -24,6 +24,7 @@ CLUSTER = ("--executor-memory", "512m", "--executor-cores", "1", "--total-execut
 def checks(fixtures):
     yield "breaking off: a disk that is full, and then is not", check_full_disk
     yield "breaking off: executors that die again and again", check_dying_executors
+    yield "breaking off: a task that has no memory", check_no_memory
     yield "breaking off: two runs at once into one output", check_two_at_once
     yield "breaking off: another run's output", check_another_run
 
@@ -123,6 +124,17 @@ def check_dying_executors():
         require(again.returncode == 0, f"again: {again.stderr[-1500:]}")
         require("going on with a run that was broken off" in again.stdout + again.stderr, f"it began again: {again.stderr[-1500:]}")
     require_same_folder(out, undisturbed(), "after dying executors and undisturbed")
+    require_clean(out)
+    return told
+
+
+def check_no_memory():
+    out = fresh("memory") / "out"
+    outcome = run(command(out), env=os.environ | {"OWL_JAVA_OPTS": "-Dorg.bytedeco.javacpp.maxBytes=64k"})
+    told = require_told(outcome, ["not enough memory", "OWL_MEMORY", "spark.executor.memoryOverhead"], code=52)  # Spark's own, for this
+    again = run(command(out))
+    require(again.returncode == 0, f"with enough: {again.stderr[-1500:]}")
+    require_same_folder(out, undisturbed(), "after a task without memory and undisturbed")
     require_clean(out)
     return told
 

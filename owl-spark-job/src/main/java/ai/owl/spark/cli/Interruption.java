@@ -3,6 +3,7 @@ package ai.owl.spark.cli;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import org.apache.logging.log4j.Level;
 import org.apache.logging.log4j.core.config.Configurator;
 
@@ -13,6 +14,7 @@ import org.apache.logging.log4j.core.config.Configurator;
 final class Interruption {
   private static final PrintStream ERR = System.err;
   private static volatile boolean underWay;
+  private static volatile boolean outOfMemory;
 
   private Interruption() {}
 
@@ -24,12 +26,25 @@ final class Interruption {
     return underWay;
   }
 
-  /** Says the last word of a process that is told to end. */
+  /** Says the last word of a process that is told to end, if it has not been said. */
   static void say(String message) {
-    ERR.println(message);
+    if (!outOfMemory) {
+      ERR.println(message);
+    }
   }
 
   private static void begin() {
+    // Whoever ends a process waits there until these hooks are done.
+    outOfMemory =
+        Thread.getAllStackTraces().values().stream()
+            .flatMap(Arrays::stream)
+            .anyMatch(frame -> frame.getClassName().contains("SparkUncaughtExceptionHandler"));
+    if (outOfMemory) {
+      // Nobody told the process to end: a task of an embedded run had no more memory, and Spark
+      // ends
+      // such a process, often before the command finds out.
+      ERR.println(Main.problem(Main.outOfMemory("of a task")));
+    }
     underWay = true;
     Configurator.setAllLevels("", Level.OFF);
     // Threads of Spark's that find their pool closed print that past every log.

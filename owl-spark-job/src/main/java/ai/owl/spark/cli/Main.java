@@ -132,14 +132,14 @@ public final class Main {
     try {
       return commandLine.execute(args);
     } catch (OutOfMemoryError e) {
-      System.err.println(problem(outOfMemory(e)));
+      System.err.println(problem(outOfMemory(e.getMessage())));
       return OURS;
     }
   }
 
-  private static String outOfMemory(OutOfMemoryError e) {
+  static String outOfMemory(String what) {
     return "Cannot go on: not enough memory ("
-        + e.getMessage()
+        + what
         + "); give more with OWL_MEMORY=…g, or on a cluster with --driver-memory,"
         + " --executor-memory and spark.executor.memoryOverhead, or use fewer --sequences or a"
         + " shorter --length";
@@ -270,7 +270,7 @@ public final class Main {
     return failure.getClass().getSimpleName() + (first.isEmpty() ? "" : ": " + first);
   }
 
-  private static String problem(String message) {
+  static String problem(String message) {
     return "owl: " + message;
   }
 

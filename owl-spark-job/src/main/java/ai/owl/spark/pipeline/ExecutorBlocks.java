@@ -20,6 +20,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.JavaSparkContext;
+import org.bytedeco.javacpp.Pointer;
 
 /**
  * The decoder blocks that are in memory on this executor, shared by its tasks: each is read from
@@ -129,7 +130,7 @@ final class ExecutorBlocks {
             () -> {
               try (Lease ignored = dense(source, layout)) {
                 // Holding it until it is read is all that is to be done.
-              } catch (RuntimeException failure) {
+              } catch (RuntimeException | OutOfMemoryError failure) {
                 // Whoever asks for the block meets the failure himself, and has a task to report it
                 // with.
               }
@@ -190,9 +191,16 @@ final class ExecutorBlocks {
   /** Forgets all blocks and buffers that are not in use. */
   static void clear() {
     synchronized (ENTRIES) {
+      if (ENTRIES.isEmpty() && IDLE_BUFFERS.isEmpty()) {
+        return;
+      }
       evictDownTo(0);
       IDLE_BUFFERS.forEach(ForwardBuffers::close);
       IDLE_BUFFERS.clear();
+      // The C library keeps what was freed in pieces of some MB, as packed weights are. A flat
+      // job's
+      // blocks, in larger pieces, would come on top.
+      Pointer.trimMemory();
     }
   }
 
