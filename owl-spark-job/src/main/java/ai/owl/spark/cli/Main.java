@@ -244,12 +244,24 @@ public final class Main {
     return Optional.empty();
   }
 
+  private static boolean isOutOfMemory(Throwable failure) {
+    for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+      if (cause.toString().contains("OutOfMemoryError")) { // a task's is told of in the message
+        return true;
+      }
+    }
+    return false;
+  }
+
   private static String describe(Throwable failure) {
+    if (isOutOfMemory(failure)) {
+      return outOfMemory("of a task");
+    }
     Optional<String> lost = lostExecutors(failure);
     if (lost.isPresent()) {
       return "Cannot go on: executors were lost again and again"
           + (lost.get().isEmpty() ? "" : " (" + lost.get() + ")")
-          + "; if they ran out of memory (code 137), give them more with --executor-memory and"
+          + "; if they ran out of memory (code 52 or 137), give them more with --executor-memory and"
           + " spark.executor.memoryOverhead, of which owl plan says how much, or fewer tasks at a"
           + " time with spark.task.cpus";
     }
