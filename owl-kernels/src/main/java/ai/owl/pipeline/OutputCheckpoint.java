@@ -217,7 +217,8 @@ public final class OutputCheckpoint implements AutoCloseable {
     }
     // A run that has written a shard has taken away the index of what was there before.
     boolean index = storage.exists(Storage.resolve(folder, INDEX));
-    if (!options.overwrite() && (ours ? index && finished.isEmpty() : !isUntouched())) {
+    if (!options.overwrite()
+        && (ours ? index && finished.isEmpty() : !isUntouched(storage, folder))) {
       throw ours || RunFolder.in(storage, folder).isEmpty() || index
           ? occupied(folder)
           : new IllegalArgumentException(
@@ -245,10 +246,6 @@ public final class OutputCheckpoint implements AutoCloseable {
       storage.writeAll(mark, new byte[0]);
     }
     run.describe(options, model);
-  }
-
-  private boolean isUntouched() throws IOException {
-    return isUntouched(storage, folder);
   }
 
   /** What is kept of this run. */

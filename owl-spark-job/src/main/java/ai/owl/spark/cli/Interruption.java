@@ -14,7 +14,7 @@ import org.apache.logging.log4j.core.config.Configurator;
 final class Interruption {
   private static final PrintStream ERR = System.err;
   private static volatile boolean underWay;
-  private static volatile boolean outOfMemory;
+  private static volatile boolean byTask;
 
   private Interruption() {}
 
@@ -28,22 +28,23 @@ final class Interruption {
 
   /** Says the last word of a process that is told to end, if it has not been said. */
   static void say(String message) {
-    if (!outOfMemory) {
+    if (!byTask) {
       ERR.println(message);
     }
   }
 
   private static void begin() {
     // Whoever ends a process waits there until these hooks are done.
-    outOfMemory =
+    byTask =
         Thread.getAllStackTraces().values().stream()
             .flatMap(Arrays::stream)
             .anyMatch(frame -> frame.getClassName().contains("SparkUncaughtExceptionHandler"));
-    if (outOfMemory) {
-      // Nobody told the process to end: a task of an embedded run had no more memory, and Spark
-      // ends
-      // such a process, often before the command finds out.
-      ERR.println(Main.problem(Main.outOfMemory("of a task")));
+    if (byTask) {
+      // Nobody told the process to end: Spark ends one in which a task had no more memory, or met
+      // an error as grave, often before the command finds out which.
+      ERR.println(
+          Main.problem(
+              Main.outOfMemory(" for a task, or an error as grave (--verbose shows which)")));
     }
     underWay = true;
     Configurator.setAllLevels("", Level.OFF);

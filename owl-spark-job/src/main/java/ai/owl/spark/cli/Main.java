@@ -132,15 +132,15 @@ public final class Main {
     try {
       return commandLine.execute(args);
     } catch (OutOfMemoryError e) {
-      System.err.println(problem(outOfMemory(e.getMessage())));
+      System.err.println(problem(outOfMemory(" (" + e.getMessage() + ")")));
       return OURS;
     }
   }
 
   static String outOfMemory(String what) {
-    return "Cannot go on: not enough memory ("
+    return "Cannot go on: not enough memory"
         + what
-        + "); give more with OWL_MEMORY=…g, or on a cluster with --driver-memory,"
+        + "; give more with OWL_MEMORY=…g, or on a cluster with --driver-memory,"
         + " --executor-memory and spark.executor.memoryOverhead, or use fewer --sequences or a"
         + " shorter --length";
   }
@@ -255,7 +255,7 @@ public final class Main {
 
   private static String describe(Throwable failure) {
     if (isOutOfMemory(failure)) {
-      return outOfMemory("of a task");
+      return outOfMemory(" for a task");
     }
     Optional<String> lost = lostExecutors(failure);
     if (lost.isPresent()) {
