@@ -230,6 +230,9 @@ def attempt(bench, fault, way, generator, out, cluster):
         return carry_out(bench, fault, way, generator, out, *([cluster] if on_cluster else []))
     except Failed as failed:
         return Round(fault, way, "?", 0, "?", "?", failed)
+    finally:
+        if on_cluster:
+            cluster.tidy()
 
 
 def table(rounds):

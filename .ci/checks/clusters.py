@@ -75,6 +75,8 @@ def submit(cluster, arguments, *settings, watch=lambda line: None):
             watch(line)
         code = process.wait()
         late.cancel()
+    if isinstance(cluster, spark_cluster.Standalone):
+        cluster.tidy()
     said = "".join(said)
     require(code == 0, f"exit code {code}: {said[-3000:]}{tails(cluster)}")
     return said

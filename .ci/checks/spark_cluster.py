@@ -136,7 +136,8 @@ class Standalone:
     def __init__(self, folder, version=BUILT_WITH, workers=2, memory="2g", **variables):
         shutil.rmtree(folder, ignore_errors=True)
         self.folder, self.version, self.daemons = folder, version, []
-        self.variables = environment(version, **variables)
+        # An executor that is killed leaves its files behind, the job's jar among them: where tidy() finds them.
+        self.variables = environment(version, SPARK_LOCAL_DIRS=str(folder / "local"), **variables)
         self.spark_class = spark_home(version) / "bin" / "spark-class"
         self.count, self.memory = workers, memory
 
@@ -162,6 +163,16 @@ class Standalone:
     def __exit__(self, *_):
         for daemon in reversed(self.daemons):
             daemon.stop()
+        self.tidy()
+        shutil.rmtree(self.folder / "local", ignore_errors=True)
+
+    def tidy(self):
+        """Removes what applications got of the job, which Spark keeps for a worker's life: two copies an executor, 170 MiB each."""
+        for file in [*self.folder.glob("work-*/*/*/*.jar"), *self.folder.glob("work-*/driver-*/*.jar")]:
+            file.unlink(missing_ok=True)
+        if not self.executors() and not self.drivers():
+            for file in (self.folder / "local").rglob("*_cache"):
+                file.unlink(missing_ok=True)
 
     def add_worker(self):
         number = len(self.daemons) - 1

@@ -61,7 +61,13 @@ public enum Compute {
    * exactly; 0 if their products are float32's.
    */
   int piecesOfExact() {
-    return this == FLOAT32 ? OneDnn.hasTiles() ? 3 : 0 : OneDnn.hasBfloat16() ? 1 : 0;
+    boolean hasThem = this == FLOAT32 ? OneDnn.hasTiles() : OneDnn.hasBfloat16();
+    return hasThem ? mostPieces() : 0;
+  }
+
+  /** Into how many an activation is taken apart on processors that have the products. */
+  int mostPieces() {
+    return this == FLOAT32 ? 3 : 1;
   }
 
   @Override

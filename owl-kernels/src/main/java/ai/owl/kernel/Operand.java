@@ -18,12 +18,13 @@ public final class Operand implements AutoCloseable {
   private int made;
 
   /**
-   * Bytes that the largest input takes besides itself, in this process.
+   * Bytes that the largest input takes besides itself, at most: other machines of a cluster may
+   * have instructions that this one does not.
    *
    * @param elements of the input
    */
   public static long bytes(long elements, Compute compute) {
-    return Short.BYTES * elements * compute.piecesOfExact();
+    return Short.BYTES * elements * compute.mostPieces();
   }
 
   /** Takes another input; what was made of the last one is forgotten. */

@@ -33,7 +33,7 @@ public final class ForwardBuffers implements AutoCloseable {
     this.config = config;
   }
 
-  /** Bytes that sequences of {@code tokens} tokens need. */
+  /** Bytes that sequences of {@code tokens} tokens need, at most, on any processor. */
   public static long bytes(ModelConfig config, int tokens) {
     long heads = (long) config.headDim() * (2L * config.heads() + 2L * config.keyValueHeads());
     long inner = (config.isGated() ? 2L : 1L) * config.intermediateSize();
