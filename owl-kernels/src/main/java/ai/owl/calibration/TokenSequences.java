@@ -72,6 +72,11 @@ public final class TokenSequences implements Samples {
     return Arrays.stream(sequences).map(int[]::clone).toList();
   }
 
+  /** The first of these sequences: {@code most} of them, or all if there are fewer. */
+  public TokenSequences first(int most) {
+    return most >= sequences.length ? this : new TokenSequences(Arrays.copyOf(sequences, most));
+  }
+
   /** Number of tokens in sequence {@code i}. */
   public int length(int i) {
     return sequences[i].length;

@@ -75,6 +75,7 @@ final class AllocateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    allocation.requireTaken();
     Pruner pruner = flags.pruner(metric);
     Configuration hadoop = SparkHadoopUtil.get().newConfiguration(new org.apache.spark.SparkConf());
     Storage storage = new HadoopStorage(hadoop);

@@ -18,6 +18,7 @@ import ai.owl.allocation.Uniform;
 import ai.owl.checkpoint.Storage;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -26,6 +27,7 @@ import java.util.Map;
 import java.util.function.BiFunction;
 import java.util.function.Function;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.TypeConversionException;
 
 /**
@@ -41,6 +43,17 @@ record AllocationChoice(String name, String list) {
   /** In the order in which help and messages show them. */
   private static final Map<String, Function<Parameters, List<SparsityAllocator>>> CATALOGUE =
       catalogue();
+
+  /** Flags of hyper-parameters, and the allocations that have them. */
+  private static final Map<String, List<String>> TAKERS =
+      Map.of(
+          "--outlier-threshold", List.of("owl", "owl-bounded", "owl-linear", "owl-inverse"),
+          "--lambda", List.of("owl", "owl-bounded", "owl-linear", "owl-inverse"),
+          "--epsilon", List.of("alpha"),
+          "--alpha-fit", List.of("alpha"),
+          "--alpha-per-linear", List.of("alpha"),
+          "--dlp-alpha", List.of("dlp"),
+          "--atp-beta", List.of("atp"));
 
   /**
    * The values of the hyper-parameters: one each for a single run, several to try all of them.
@@ -114,6 +127,23 @@ record AllocationChoice(String name, String list) {
       names.add(LIST + "URI");
       return names.iterator();
     }
+  }
+
+  /** Refuses hyper-parameters that the command line gives and no chosen allocation has. */
+  static void requireTaken(ParseResult given, List<AllocationChoice> chosen) {
+    List<String> names = chosen.stream().map(AllocationChoice::name).toList();
+    TAKERS.forEach(
+        (flag, takers) -> {
+          if (given.hasMatchedOption(flag) && Collections.disjoint(names, takers)) {
+            throw new IllegalArgumentException(
+                "Cannot use "
+                    + flag
+                    + " with --allocation "
+                    + String.join(",", names)
+                    + ": it belongs to "
+                    + String.join(", ", takers));
+          }
+        });
   }
 
   /** Reads a choice, and names all of them if it is none. */

@@ -8,10 +8,15 @@ import ai.owl.pruning.Pruner;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** The flags that say how much goes from where, with one value each. */
 final class AllocationFlags {
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec command;
+
   @Option(
       names = "--allocation",
       defaultValue = "owl",
@@ -76,6 +81,11 @@ final class AllocationFlags {
       paramLabel = "B",
       description = "atp: the step of sparsity from each block to the next. No default.")
   private Optional<Double> atpBeta = Optional.empty();
+
+  /** Refuses flags of other allocations. */
+  void requireTaken() {
+    AllocationChoice.requireTaken(command.commandLine().getParseResult(), List.of(allocation));
+  }
 
   /** Whether somebody's own list is to be read. */
   boolean isList() {

@@ -1,22 +1,27 @@
 package ai.owl.spark.cli;
 
 import ai.owl.calibration.Samples;
+import ai.owl.calibration.TokenSequences;
 import ai.owl.calibration.WindowSampling;
 import ai.owl.model.ModelLayout;
 import ai.owl.spark.storage.TokenInput;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /** The flags that say how calibration samples are drawn. */
 final class CalibrationFlags {
+  private static final int PUBLISHED = 128;
+
   @Option(
       names = "--sequences",
-      defaultValue = "128",
       paramLabel = "N",
-      description = "Calibration windows to draw from text. Default: 128.")
-  private int sequences;
+      description =
+          "Calibration windows to draw from text, and how many of ready ones to take at most."
+              + " Default: 128, and all ready ones.")
+  private Optional<Integer> sequences = Optional.empty();
 
   @Option(
       names = "--length",
@@ -43,7 +48,7 @@ final class CalibrationFlags {
 
   /** How many are asked for. */
   int sequences() {
-    return sequences;
+    return sequences.orElse(PUBLISHED);
   }
 
   /** Of evaluation windows too. */
@@ -54,11 +59,15 @@ final class CalibrationFlags {
   /** Reads what a model is to be shown. */
   Samples read(TokenInput input, ModelLayout layout, List<String> calibration, String model)
       throws IOException {
-    return input.calibration(layout, calibration, model, sampling, sequences, length, seed);
+    Samples samples =
+        input.calibration(layout, calibration, model, sampling, sequences(), length, seed);
+    return samples instanceof TokenSequences tokens && sequences.isPresent()
+        ? tokens.first(sequences.get())
+        : samples;
   }
 
   /** What was read, for the report. */
   void describe(Map<String, Object> inputs, List<String> calibration) {
-    TokenInput.describe(inputs, calibration, sampling, sequences, length, seed);
+    TokenInput.describe(inputs, calibration, sampling, sequences(), length, seed);
   }
 }

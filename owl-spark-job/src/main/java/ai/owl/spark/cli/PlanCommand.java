@@ -157,6 +157,7 @@ final class PlanCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    allocationFlags.requireTaken();
     Storage storage = new HadoopStorage(SparkHadoopUtil.get().newConfiguration(new SparkConf()));
     Cluster cluster =
         new Cluster(

@@ -169,6 +169,7 @@ final class PruneCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    allocationFlags.requireTaken();
     // What is out of range is refused at once; of a list, all but the list.
     PruneOptions asked =
         new PruneOptions(

@@ -31,7 +31,9 @@ import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** {@code owl sweep}: one checkpoint, pruned in many ways, each measured, none written. */
 @Command(
@@ -42,6 +44,8 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class SweepCommand implements Callable<Integer> {
+  @Spec private CommandSpec command;
+
   @Option(
       names = "--model",
       required = true,
@@ -202,6 +206,7 @@ final class SweepCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    AllocationChoice.requireTaken(command.commandLine().getParseResult(), allocations);
     // What is out of range is refused before anything is read; of a list, all but the list.
     List<SparsityAllocator> named = new ArrayList<>();
     List<AllocationChoice> lists = new ArrayList<>();
@@ -261,6 +266,10 @@ final class SweepCommand implements Callable<Integer> {
         pipeline = pipeline.withStatistics(statistics.get(), keepGrams);
       }
       SweepReport report = pipeline.sweep(options, observed, windows);
+      if (report.rows().isEmpty()) {
+        throw new IllegalArgumentException(
+            "Cannot sweep " + model + ": none of the ways can be tried, for the reasons above");
+      }
       storage.writeAll(Storage.resolve(output, "sweep.parquet"), SweepTable.parquet(report));
       System.out.print(ReportTable.of(report));
       String html = Storage.resolve(output, "report.html");

@@ -67,9 +67,7 @@ public final class TokenInput {
     requireLength(length);
     if (isTokenFile(locations, option)) {
       TokenSequences all = TokenFile.read(storage, locations.get(0), TokenFile.EVALUATION);
-      return windows <= 0 || windows >= all.count()
-          ? all
-          : TokenSequences.of(all.sequences().subList(0, windows));
+      return windows <= 0 ? all : all.first(windows);
     }
     try (TextDocuments documents = documents(locations);
         TextTokenizer tokenizer = TextTokenizer.load(storage, model)) {

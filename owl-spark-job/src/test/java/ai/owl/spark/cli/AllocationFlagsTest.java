@@ -81,6 +81,10 @@ class AllocationFlagsTest {
         "--allocation lamp --pattern 2:4|Cannot use --allocation lamp with --pattern 2:4",
         "--allocation alpha --alpha-fit best|expected mid or peak, not 'best'",
         "--allocation uniform|Cannot prune without --sparsity",
+        "--allocation uniform --lambda 0.1|Cannot use --lambda with --allocation uniform: it belongs to"
+            + " owl, owl-bounded, owl-linear, owl-inverse",
+        "--dlp-alpha 0.1|Cannot use --dlp-alpha with --allocation owl: it belongs to dlp",
+        "--allocation owl-linear --alpha-per-linear|Cannot use --alpha-per-linear with",
       })
   void refusesAtOnce(String flags, String why) {
     List<String> command =
@@ -184,6 +188,43 @@ class AllocationFlagsTest {
     command.addAll(flags);
     assertThat(run(command.toArray(String[]::new))).as(error()).isEqualTo(Main.DONE);
     return new ObjectMapper().readTree(temporary.resolve("result.json").toFile());
+  }
+
+  @Test
+  void aSweepRefusesWhatNoneOfItsAllocationsHas() {
+    List<String> sweep =
+        List.of("sweep", "--model", "/no/such/model", "--calibration", "/no/ids.safetensors");
+    List<String> command = new ArrayList<>(sweep);
+    command.addAll(List.of("--evaluate", "/no/ids.safetensors", "--output", out("sweep")));
+    command.addAll(List.of("--allocation", "uniform,dlp", "--epsilon", "0.1"));
+    assertThat(run(command.toArray(String[]::new))).isEqualTo(Main.YOURS);
+    assertThat(error())
+        .contains("Cannot use --epsilon with --allocation uniform,dlp: it belongs to alpha");
+  }
+
+  @Test
+  void aSweepOfNothingIsAFailure() {
+    String tokens = fixture.expected("tokens.safetensors").toString();
+    List<String> command = new ArrayList<>(List.of("sweep", "--model", fixture.model()));
+    command.addAll(List.of("--calibration", tokens, "--evaluate", tokens));
+    command.addAll(List.of("--output", out("sweep"), "--sparsity", "0.9"));
+    command.addAll(List.of("--allocation", "owl", "--lambda", "0.4", "--outlier-threshold", "5"));
+    assertThat(run(command.toArray(String[]::new))).isEqualTo(Main.YOURS);
+    assertThat(error()).contains("Cannot sweep " + fixture.model() + ": none of the ways");
+  }
+
+  @Test
+  void takesTheFirstOfReadySequences() throws Exception {
+    String tokens = fixture.expected("tokens.safetensors").toString();
+    List<String> command = List.of("--calibration", tokens, "--sparsity", "0.6");
+    List<String> fewer = new ArrayList<>(command);
+    fewer.addAll(List.of("--sequences", "2"));
+    JsonNode two = prune(fewer).get("calibration");
+    assertThat(two.get("sequences").intValue()).isEqualTo(2);
+    List<String> more = new ArrayList<>(command);
+    more.addAll(List.of("--sequences", "1000", "--overwrite"));
+    assertThat(prune(more).get("calibration").get("sequences").intValue())
+        .isEqualTo(fixture.calibration().count());
   }
 
   private String out(String name) {
