@@ -6,12 +6,14 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 
 import product
+import spark_cluster
 import submitting
 from verdict import Failed, require
 
@@ -78,7 +80,7 @@ def checks(fixtures):
     for name in REQUESTS:
         yield f"airflow: the operators' requests, {name}", functools.partial(check_requests, name)
     yield "airflow: a run on EMR and S3 (moto), with a step that fails once", check_emr
-    yield "airflow: a run here that is tried again, one by spark-submit that the gate refuses", check_runs
+    yield "airflow: a run here that is tried again, one by spark-submit that is killed, goes on, and is refused by the gate", check_runs
 
 
 def environment(home):
@@ -99,7 +101,7 @@ def installed():
     if not done.exists() or done.read_text() != wanted.read_text():
         shutil.rmtree(PYTHON.parents[1], ignore_errors=True)
         must(sys.executable, "-m", "venv", PYTHON.parents[1])
-        must(PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "-r", wanted)
+        must(PYTHON, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-deps", "-r", wanted)
         must(PYTHON, "-m", "pip", "check")
         shutil.copy(wanted, done)
     home = FOLDER / "home"
@@ -244,6 +246,24 @@ class DagTest:
         return re.search(r"DagRun Finished:.*? run_id=(\S+?),.*? state=(\w+)", said).groups(), said
 
 
+def begun(output, but):
+    """A checkpoint that is being made in one of the runs' folders, and of which something is done."""
+    found = {work.parents[2] for work in output.glob("*/model/_owl/*/results")} - {but}
+    return found.pop() if found else None
+
+
+def driver_of(checkpoint):
+    """The process id of the Java that makes it."""
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended meanwhile
+        if words[0].endswith(b"java") and str(checkpoint).encode() in words:
+            return int(process.name)
+    raise Failed(f"no process makes {checkpoint}")
+
+
 def check_runs():
     home, output, late = home_of("runs"), FOLDER / "models", FOLDER / "calibration.jsonl"
     params = LOCAL | {"output": str(output), "calibration": str(late)}
@@ -272,7 +292,10 @@ def check_runs():
     refused = DagTest(
         home, params | {"platform": "spark", "master": "local[2]", "spark_conf": ["spark.driver.memory=2g"], "max_perplexity_ratio": 1.1},
         SPARK_HOME=str(pathlib.Path(pyspark.__file__).parent))
+    half = spark_cluster.wait_until("the other run's prune to be at work", lambda: begun(output, but=model))
+    os.kill(driver_of(half), signal.SIGKILL)
     (other_id, state), said = refused.finish()
+    require("going on with a run that was broken off" in said, f"the task that was tried again began again: {said[-3000:]}")
     require(state == "failed" and "and max_perplexity_ratio is 1.1; nothing is published" in said, said[-3000:])
     require("task_id=publish " not in said, "publish has run")
     require((output / "latest.json").read_bytes() == published, "the gate refused, and something was published")

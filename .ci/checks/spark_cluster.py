@@ -40,7 +40,7 @@ def spark_home(version):
             INSTALLED.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=INSTALLED) as folder:
                 # Two versions do not fit into one environment; the archive's folder "deps" is what pip would make of it.
-                command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, f"pyspark=={version}"]
+                command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir", "--no-deps", "--dest", folder, f"pyspark=={version}"]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode != 0:
                     raise Failed(f"pyspark {version} cannot be downloaded: {done.stderr[-1000:]}")
@@ -240,6 +240,8 @@ class Yarn:
 
     def __exit__(self, *_):
         self.daemon.stop()
+        for file in [*self.folder.rglob("*.jar"), *self.folder.rglob("blk_*")]:  # gigabytes: the job, once more for every container
+            file.unlink()
 
     def files(self, *arguments):
         """`hadoop fs`, with the client of Spark's own jars."""
