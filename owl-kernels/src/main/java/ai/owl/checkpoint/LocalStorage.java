@@ -20,16 +20,10 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
-import java.util.UUID;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** Files of this machine, by path or {@code file:} URI. */
 public final class LocalStorage implements Storage {
-  /** The names files have while they are written. */
-  private static final Pattern UNFINISHED =
-      Pattern.compile("\\..+\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.part");
-
   @Override
   public Reader open(String location) throws IOException {
     Path path = path(location);
@@ -71,8 +65,7 @@ public final class LocalStorage implements Storage {
     Path target = path(location);
     // Written beside the target and moved over it: a reader never meets a file that is still
     // growing.
-    Path part =
-        target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".part");
+    Path part = target.resolveSibling(UnfinishedFile.nameFor(target.getFileName().toString()));
     FileChannel channel;
     try {
       if (target.getParent() != null) {
@@ -151,7 +144,7 @@ public final class LocalStorage implements Storage {
   @Override
   public void deleteUnfinished(String folder) throws IOException {
     for (String name : list(folder)) {
-      if (UNFINISHED.matcher(name).matches()) {
+      if (UnfinishedFile.is(name)) {
         Files.deleteIfExists(path(folder).resolve(name));
       }
     }

@@ -3,6 +3,7 @@ package ai.owl.pipeline;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.UnfinishedFile;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
@@ -45,9 +46,6 @@ public final class OutputCheckpoint implements AutoCloseable {
   static final String INDEX = "model.safetensors.index.json";
 
   private static final Pattern SHARD = Pattern.compile("model(-\\d{5}-of-\\d{5})?\\.safetensors");
-
-  /** What a process that was killed left of a shard. */
-  private static final Pattern UNFINISHED = Pattern.compile("\\.model.*\\.safetensors\\..*\\.part");
 
   private static final String MARK = ".started";
 
@@ -289,7 +287,7 @@ public final class OutputCheckpoint implements AutoCloseable {
     finished.keySet().forEach(number -> kept.add(shardName(number)));
     for (String name : storage.list(folder)) {
       if (SHARD.matcher(name).matches() && !kept.contains(name)
-          || UNFINISHED.matcher(name).matches()
+          || UnfinishedFile.is(name, SHARD) // of a process that was killed
           || SIDECARS.contains(name)) {
         storage.delete(Storage.resolve(folder, name));
       }

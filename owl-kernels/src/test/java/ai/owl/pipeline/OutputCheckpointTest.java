@@ -347,7 +347,7 @@ class OutputCheckpointTest {
             "model.safetensors",
             "model.safetensors.index.json",
             "model-00001-of-00099.safetensors",
-            ".model-00001-of-00099.safetensors.5f3a.part",
+            ".model-00001-of-00099.safetensors.0f8fad5b-d9cb-469f-a165-70867728950e.part",
             "model-of-mine.safetensors",
             "_owl/report.json",
             "_owl/0ld.started",

@@ -2,6 +2,7 @@ package ai.owl.spark.storage;
 
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.UnfinishedFile;
 import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -12,10 +13,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
-import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSDataOutputStream;
@@ -44,10 +43,6 @@ public final class HadoopStorage implements Storage {
 
   private static final Set<String> ATOMIC_RENAME =
       Set.of("hdfs", "viewfs", "webhdfs", "swebhdfs", "abfs", "abfss");
-
-  /** The names files have while they are written to where renaming is atomic. */
-  private static final Pattern UNFINISHED =
-      Pattern.compile("\\..+\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.part");
 
   private final LocalStorage local = new LocalStorage();
   private transient Configuration configuration;
@@ -346,7 +341,7 @@ public final class HadoopStorage implements Storage {
     if (target.getParent() == null) {
       throw new FileSystemException(location, null, "it is a folder");
     }
-    return new Path(target.getParent(), "." + target.getName() + "." + UUID.randomUUID() + ".part");
+    return new Path(target.getParent(), UnfinishedFile.nameFor(target.getName()));
   }
 
   @Override
@@ -362,7 +357,7 @@ public final class HadoopStorage implements Storage {
           FileSystem files = files(folder, path);
           if (ATOMIC_RENAME.contains(files.getUri().getScheme())) {
             for (Path entry : paths(files, path)) {
-              if (UNFINISHED.matcher(entry.getName()).matches()) {
+              if (UnfinishedFile.is(entry.getName())) {
                 files.delete(entry, false);
               }
             }
@@ -383,7 +378,7 @@ public final class HadoopStorage implements Storage {
   private static List<String> list(FileSystem files, Path path) throws IOException {
     return paths(files, path).stream()
         .map(Path::getName)
-        .filter(name -> !UNFINISHED.matcher(name).matches())
+        .filter(name -> !UnfinishedFile.is(name))
         .sorted()
         .toList();
   }

@@ -60,15 +60,9 @@ class LocalClusterIT {
     }
     TokenSequences calibration = TokenSequences.of(sequences);
     SparkConf conf =
-        new SparkConf()
-            .setMaster("local-cluster[2,1,768]")
-            .setAppName("LocalClusterIT")
+        SparkForTests.conf(LocalClusterIT.class, "local-cluster[2,1,768]")
             .set("spark.jars", System.getProperty("owl.jar"))
-            .set("spark.executor.memory", "768m")
-            .set("spark.ui.enabled", "false")
-            .set("spark.driver.host", "127.0.0.1")
-            .set("spark.driver.bindAddress", "127.0.0.1");
-    OwlKryoRegistrator.configure(conf);
+            .set("spark.executor.memory", "768m");
     try (JavaSparkContext spark = new JavaSparkContext(conf)) {
       PruneOptions defaults = PruneOptions.defaults(fixture.model(), "unused");
       PruneOptions magnitude = defaults.withPruner(new MetricPruner(new Magnitude()));

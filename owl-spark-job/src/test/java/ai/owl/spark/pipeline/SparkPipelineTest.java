@@ -37,7 +37,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.Stream;
-import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.scheduler.SparkListener;
 import org.apache.spark.scheduler.SparkListenerJobStart;
@@ -61,15 +60,8 @@ class SparkPipelineTest {
 
   @BeforeAll
   static void start() {
-    SparkConf conf =
-        new SparkConf()
-            .setMaster("local[2,3]") // two slots, three attempts a task
-            .setAppName("SparkPipelineTest")
-            .set("spark.ui.enabled", "false")
-            .set("spark.driver.host", "127.0.0.1")
-            .set("spark.driver.bindAddress", "127.0.0.1");
-    OwlKryoRegistrator.configure(conf);
-    spark = new JavaSparkContext(conf);
+    // Two slots, three attempts a task.
+    spark = new JavaSparkContext(SparkForTests.conf(SparkPipelineTest.class, "local[2,3]"));
   }
 
   @AfterAll
