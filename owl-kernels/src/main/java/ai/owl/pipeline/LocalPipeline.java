@@ -128,7 +128,7 @@ public final class LocalPipeline {
       receipts.add(output.writeOutside());
       output.commit(receipts);
       PruneReport report =
-          run.finish(run.report(profiles, allocation, linears), before, measurement);
+          run.finish(run.report(profiles, allocation, linears), before, measurement, written -> {});
       output.close();
       return report;
     } catch (IOException | RuntimeException | Error e) {

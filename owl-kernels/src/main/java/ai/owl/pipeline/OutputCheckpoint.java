@@ -311,6 +311,15 @@ public final class OutputCheckpoint implements AutoCloseable {
     }
   }
 
+  /**
+   * Asked before anything is written beside a checkpoint that is published.
+   *
+   * @throws IOException if another run has taken this one for dead, and the folder over
+   */
+  void requireOurs() throws IOException {
+    lock.require();
+  }
+
   private static IllegalArgumentException refusedAsInput(String output) {
     return new IllegalArgumentException(
         "Cannot write to "

@@ -61,7 +61,9 @@ public final class PruneRun {
   private final Optional<? extends Samples> evaluation;
   private final Optional<TaskSuite> tasks;
   private final StageClock clock;
-  private Optional<KeptResults> results = Optional.empty(); // none before the output is claimed
+  // There are none before the output is claimed.
+  private Optional<OutputCheckpoint> output = Optional.empty();
+  private boolean foundWhole;
 
   private PruneRun(
       Storage storage,
@@ -241,7 +243,7 @@ public final class PruneRun {
    * @param goesOn whether the run goes on where an earlier one with the same fingerprint ended
    */
   public OutputCheckpoint begin(boolean goesOn) throws IOException {
-    OutputCheckpoint output =
+    OutputCheckpoint claimed =
         OutputCheckpoint.begin(
             storage,
             options,
@@ -251,20 +253,21 @@ public final class PruneRun {
             goesOn,
             RunLock.Timing.USUAL,
             clock.progress());
-    results = Optional.of(output.run().results());
-    if (output.isCommitted()) {
+    output = Optional.of(claimed);
+    foundWhole = claimed.isCommitted();
+    if (foundWhole) {
       clock.say(
           options.output()
               + " is what this run would write: it is not made again (--overwrite would)");
-    } else if (goesOn && output.run().isWorthKeeping()) {
+    } else if (goesOn && claimed.run().isWorthKeeping()) {
       clock.say(
           "going on with a run that was broken off: "
-              + (output.finishedBlocks().size() + output.finishedOutside().stream().count())
+              + (claimed.finishedBlocks().size() + claimed.finishedOutside().stream().count())
               + " of "
               + (model.blocks().size() + 1)
               + " shards are written");
     }
-    return output;
+    return claimed;
   }
 
   /** The global decision. */
@@ -364,7 +367,9 @@ public final class PruneRun {
             Quality.class,
             () -> {
               clock.say(measure() + " of the " + which + " model");
-              return measurement.quality(location, samples);
+              Quality quality = measurement.quality(location, samples);
+              claimed().requireOurs(); // else it may be of shards of two runs
+              return quality;
             }));
   }
 
@@ -380,14 +385,20 @@ public final class PruneRun {
             ZeroShotResults.class,
             () -> {
               clock.say("tasks of the " + which + " model");
-              return suite.results(measurement.logProbabilities(location, suite));
+              ZeroShotResults found = suite.results(measurement.logProbabilities(location, suite));
+              claimed().requireOurs();
+              return found;
             }));
   }
 
   /** Of the same checkpoint and samples, the same comes out of the same arithmetic. */
   private <T extends Serializable> T kept(String name, Class<T> type, KeptResults.Work<T> work)
       throws IOException {
-    return results.orElseThrow().get(digest(name + "\n" + options.compute()), type, work);
+    return claimed().run().results().get(digest(name + "\n" + options.compute()), type, work);
+  }
+
+  private OutputCheckpoint claimed() {
+    return output.orElseThrow();
   }
 
   /** Measures something of the pruned model, which may be beyond measuring. */
@@ -406,16 +417,30 @@ public final class PruneRun {
     }
   }
 
+  /** Writes what else is made of a report, while nobody else may write to the output. */
+  @FunctionalInterface
+  public interface ReportWriter {
+    /** Writes, besides the {@code report.json} that is there by then. */
+    void write(PruneReport report) throws IOException;
+  }
+
   /**
    * Leaves the report beside the checkpoint, and again with what was measured if they were asked
    * for: a run that is stopped while it measures has its report too. A pruned model that is beyond
-   * measuring is a result, and reported.
+   * measuring is a result, and reported. Where the checkpoint was found whole and nothing more is
+   * asked of it, the report that is there stays.
+   *
+   * @throws IOException if another run has taken the output over
    */
-  public PruneReport finish(PruneReport report, Measured dense, Measurement measurement)
+  public PruneReport finish(
+      PruneReport report, Measured dense, Measurement measurement, ReportWriter writer)
       throws IOException {
+    boolean measures = evaluation.isPresent() || tasks.isPresent();
     List<String> warnings = new ArrayList<>(report.warnings());
     Measured pruned = Measured.NOTHING;
-    if (evaluation.isPresent() || tasks.isPresent()) {
+    claimed().requireOurs();
+    if (measures) {
+      claimed().run().begin();
       write(report.with(dense, pruned, clock.seconds(), warnings));
       pruned =
           new Measured(
@@ -423,7 +448,11 @@ public final class PruneRun {
               attempt(warnings, () -> tasks(measurement, "pruned", options.output())));
     }
     PruneReport whole = report.with(dense, pruned, clock.seconds(), warnings);
-    write(whole);
+    if (measures || !foundWhole || !claimed().run().isFinished()) {
+      write(whole);
+      writer.write(whole);
+      claimed().run().finish();
+    }
     return whole;
   }
 

@@ -24,10 +24,11 @@ import java.util.regex.Pattern;
  *   <li>{@code shards/}: a {@link FinishedShard} for each shard that is written;
  *   <li>{@code results/}: {@link KeptResults}, such as the statistics of the dense model;
  *   <li>{@code parts/}: pruned linear layers whose block is not whole yet;
- *   <li>{@code passes/}: statistics and hidden states of passes that are under way.
+ *   <li>{@code passes/}: statistics and hidden states of passes that are under way;
+ *   <li>{@code finished}: that all that was asked for is done, the report too.
  * </ul>
  *
- * <p>The last two are large, and gone once the checkpoint is published.
+ * <p>Parts and passes are large, and gone once the checkpoint is published.
  *
  * @param output the folder that the checkpoint is written to
  * @param fingerprint {@link PruneRun#fingerprint}
@@ -38,6 +39,7 @@ public record RunFolder(Storage storage, String output, String fingerprint)
   public static final String DENSE_MODEL = "dense-model";
 
   private static final String DESCRIPTION = "run.json";
+  private static final String FINISHED = "finished";
   private static final String SHARDS = "shards";
   private static final String RESULTS = "results";
   private static final String PARTS = "parts";
@@ -169,6 +171,21 @@ public record RunFolder(Storage storage, String output, String fingerprint)
   /** Whether there is more than the description. */
   boolean isWorthKeeping() throws IOException {
     return storage.list(location()).stream().anyMatch(name -> !name.equals(DESCRIPTION));
+  }
+
+  /** Says that something is still to be done. */
+  void begin() throws IOException {
+    storage.delete(at(FINISHED));
+  }
+
+  /** Says that nothing is left to be done. */
+  void finish() throws IOException {
+    storage.writeAll(at(FINISHED), new byte[0]);
+  }
+
+  /** Whether all is done that was asked for. */
+  boolean isFinished() throws IOException {
+    return storage.exists(at(FINISHED));
   }
 
   /** Removes what nobody needs once the checkpoint is published. */

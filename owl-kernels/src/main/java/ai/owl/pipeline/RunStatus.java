@@ -30,6 +30,7 @@ public record RunStatus(
    * @param passes those that are under way
    * @param shards number of shards that are written
    * @param blocks number of the model's blocks; there is one shard more
+   * @param finished whether all that was asked for is done, measuring the pruned model too
    */
   public record Run(
       String fingerprint,
@@ -37,7 +38,8 @@ public record RunStatus(
       boolean denseModel,
       List<Pass> passes,
       int shards,
-      int blocks) {}
+      int blocks,
+      boolean finished) {}
 
   /**
    * A pass of the calibration sequences through the blocks.
@@ -68,7 +70,8 @@ public record RunStatus(
               folder.results().contains(RunFolder.DENSE_MODEL),
               passes,
               folder.shards().size(),
-              description.path("blocks").asInt()));
+              description.path("blocks").asInt(),
+              folder.isFinished()));
     }
     Optional<RunLock.Holder> holder = RunLock.holder(storage, output);
     boolean whole = storage.exists(Storage.resolve(output, OutputCheckpoint.INDEX));
@@ -86,11 +89,11 @@ public record RunStatus(
         runs);
   }
 
-  /** Whether a run has published its checkpoint and nobody is at work. */
+  /** Whether a run has published its checkpoint and its report, and nobody is at work. */
   public boolean isDone() {
     return whole
         && holder.isEmpty()
-        && runs.stream().anyMatch(run -> run.shards() == run.blocks() + 1);
+        && runs.stream().anyMatch(run -> run.finished() && run.shards() == run.blocks() + 1);
   }
 
   public ObjectNode toJson() {
@@ -116,6 +119,7 @@ public record RunStatus(
       }
       entry.put("shards", run.shards());
       entry.put("shardsInAll", run.blocks() + 1);
+      entry.put("finished", run.finished());
     }
     return json;
   }

@@ -41,6 +41,9 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     sortOptions = false)
 final class PruneCommand implements Callable<Integer> {
+  private static final String REPORT = "_owl/report.json";
+  private static final int LARGEST_REPORT = 1 << 28;
+
   @Option(
       names = "--model",
       required = true,
@@ -251,20 +254,28 @@ final class PruneCommand implements Callable<Integer> {
       if (statistics.isPresent()) {
         pipeline = pipeline.withStatistics(statistics.get(), keepGrams);
       }
-      PruneReport report = pipeline.prune(options, sequencesToObserve, windows);
-      System.out.print(ReportTable.of(report));
-      Provenance provenance = Invocation.provenance(spark, inputs);
       String html = Storage.resolve(output, "_owl/report.html");
-      storage.writeAll(html, HtmlReport.of(report, provenance).getBytes(StandardCharsets.UTF_8));
-      ObjectNode result = report.toJson();
-      result.set("provenance", provenance.toJson());
-      JsonFile.write(storage, Storage.resolve(output, "_owl/report.json"), result);
+      PruneReport report =
+          pipeline.prune(
+              options,
+              sequencesToObserve,
+              windows,
+              finished -> write(storage, html, finished, Invocation.provenance(spark, inputs)));
+      System.out.print(ReportTable.of(report));
       if (json != null) {
-        JsonFile.write(storage, json, result);
+        storage.writeAll(json, storage.readAll(Storage.resolve(output, REPORT), LARGEST_REPORT));
       }
       System.out.println("written to " + output + ", report: " + html);
       return Main.DONE;
     }
+  }
+
+  private void write(Storage storage, String html, PruneReport report, Provenance provenance)
+      throws IOException {
+    storage.writeAll(html, HtmlReport.of(report, provenance).getBytes(StandardCharsets.UTF_8));
+    ObjectNode result = report.toJson();
+    result.set("provenance", provenance.toJson());
+    JsonFile.write(storage, Storage.resolve(output, REPORT), result);
   }
 
   /** The options with somebody's own list, checked against the model before any text is read. */

@@ -204,8 +204,23 @@ public final class SparkPipeline {
       Optional<? extends Samples> calibration,
       Optional<? extends Samples> evaluation)
       throws IOException {
+    return prune(options, calibration, evaluation, report -> {});
+  }
+
+  /**
+   * Prunes a checkpoint, and leaves other reports beside it while no other run may write there.
+   *
+   * @param reports not asked if the checkpoint was found whole, with its report, and nothing is
+   *     measured
+   */
+  public PruneReport prune(
+      PruneOptions options,
+      Optional<? extends Samples> calibration,
+      Optional<? extends Samples> evaluation,
+      PruneRun.ReportWriter reports)
+      throws IOException {
     if (options.compute() != compute) {
-      return withCompute(options.compute()).prune(options, calibration, evaluation);
+      return withCompute(options.compute()).prune(options, calibration, evaluation, reports);
     }
     Optional<StatisticsStore> store = store();
     PruneRun run =
@@ -271,7 +286,8 @@ public final class SparkPipeline {
       List<List<PrunedLinear>> linears =
           blocks.values().stream().map(FinishedShard::linears).toList();
       PruneReport report =
-          run.finish(run.report(measured.profiles(), allocation, linears), before, measurement);
+          run.finish(
+              run.report(measured.profiles(), allocation, linears), before, measurement, reports);
       output.close();
       return report;
     } catch (Throwable e) {

@@ -17,6 +17,7 @@ import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.SparseGpt;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -146,6 +147,92 @@ class BrokenOffRunTest {
     assertThat(status.holder()).isEmpty();
     assertThat(status.runs()).hasSize(1);
     assertThat(status.runs().get(0).shards()).isEqualTo(status.runs().get(0).blocks() + 1);
+  }
+
+  /**
+   * A process that sleeps while it measures, as long as a lease, wakes up in another run's output.
+   */
+  @Test
+  void reportsNothingOfAnOutputThatAnotherRunHasTakenOver() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
+    Path lock = Path.of(options.output(), "_owl", "lock.json");
+    Path report = Path.of(options.output(), "_owl", "report.json");
+    List<String> reports = new ArrayList<>();
+    String other =
+        "{\"run\": \"other\", \"host\": \"elsewhere\", \"process\": 1, \"processStarted\": 1,"
+            + " \"started\": \"2026-01-01T00:00:00Z\", \"beat\": \"2026-01-01T00:00:00Z\"}";
+    List<String> told = new ArrayList<>();
+    Progress progress =
+        new Progress() {
+          @Override
+          public void begin(String stage, int steps) {}
+
+          @Override
+          public void step(String what) {}
+
+          @Override
+          public void warn(String message) {}
+
+          @Override
+          public void say(String message) {
+            told.add(message);
+            if (message.equals("perplexity of the pruned model")) {
+              try {
+                reports.add(Files.readString(report));
+                Files.writeString(lock, other);
+              } catch (IOException e) {
+                throw new UncheckedIOException(e);
+              }
+            }
+          }
+        };
+    assertThatThrownBy(
+            () ->
+                new SparkPipeline(spark, STORAGE, progress, 3)
+                    .prune(
+                        options,
+                        Optional.of(fixture.calibration()),
+                        Optional.of(fixture.evaluation()),
+                        written -> told.add("other reports")))
+        .hasMessageContaining("another run has begun to write there");
+    assertThat(told).contains("perplexity of the pruned model").doesNotContain("other reports");
+    assertThat(report).hasContent(reports.get(0));
+    assertThat(lock).hasContent(other);
+    assertThat(RunStatus.of(STORAGE, options.output()).isDone()).isFalse();
+  }
+
+  /** Asked for less than it has, a finished run keeps what it has. */
+  @Test
+  void keepsTheReportWhereNothingIsMeasuredAgain() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
+    prune(fixture, options, STORAGE, Progress.NONE);
+    String report = Files.readString(Path.of(options.output(), "_owl", "report.json"));
+    List<String> others = new ArrayList<>();
+    new SparkPipeline(spark, STORAGE, Progress.NONE, 3)
+        .prune(
+            options,
+            Optional.of(fixture.calibration()),
+            Optional.empty(),
+            written -> others.add("written"));
+    assertThat(others).isEmpty();
+    assertThat(Path.of(options.output(), "_owl", "report.json")).hasContent(report);
+    assertThat(RunStatus.of(STORAGE, options.output()).isDone()).isTrue();
+  }
+
+  @Test
+  void isNotDoneBeforeItsReportIs() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
+    StorageWithAnEnd ending = new StorageWithAnEnd("/_owl/report.json");
+    assertThatThrownBy(() -> prune(fixture, options, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    RunStatus status = RunStatus.of(STORAGE, options.output());
+    assertThat(status.whole()).isTrue();
+    assertThat(status.isDone()).isFalse();
+    prune(fixture, options, STORAGE, Progress.NONE);
+    assertThat(RunStatus.of(STORAGE, options.output()).isDone()).isTrue();
   }
 
   @Test
