@@ -244,6 +244,17 @@ public final class Main {
     return Optional.empty();
   }
 
+  private static boolean isStopped(Throwable failure) {
+    for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+      String message = String.valueOf(cause.getMessage());
+      if (message.contains("on a stopped SparkContext")
+          || message.contains("All masters are unresponsive")) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   private static boolean isOutOfMemory(Throwable failure) {
     for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
       if (cause.toString().contains("OutOfMemoryError")) { // a task's is told of in the message
@@ -264,6 +275,11 @@ public final class Main {
           + "; if they ran out of memory (code 52 or 137), give them more with --executor-memory and"
           + " spark.executor.memoryOverhead, of which owl plan says how much, or fewer tasks at a"
           + " time with spark.task.cpus";
+    }
+    if (isStopped(failure)) {
+      return "Cannot go on: Spark has stopped: the master "
+          + System.getProperty("spark.master", "")
+          + " did not answer, or ended this application; its log and Spark's, above, tell why";
     }
     String message = failure.getMessage();
     String first = message == null ? "" : message.lines().findFirst().orElse("");

@@ -264,8 +264,12 @@ final class PlanCommand implements Callable<Integer> {
     if (ratesFile.isPresent()) {
       String location = ratesFile.get();
       try {
-        return MachineRates.of(
-            new ObjectMapper().readTree(storage.readAll(location, MAX_RATES)), location);
+        JsonNode kept = new ObjectMapper().readTree(storage.readAll(location, MAX_RATES));
+        if (kept instanceof ObjectNode object) {
+          String source = object.path("source").asText();
+          object.put("source", "of " + location + ": " + source.replaceAll("\\bhere\\b", "there"));
+        }
+        return MachineRates.of(kept, location);
       } catch (JsonProcessingException e) {
         throw new IllegalArgumentException(
             "Cannot use --rates " + location + ": it is not valid JSON: " + e.getOriginalMessage());

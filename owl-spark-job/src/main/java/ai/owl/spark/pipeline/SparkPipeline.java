@@ -37,6 +37,7 @@ import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.Pruner;
 import ai.owl.zeroshot.TaskSuite;
 import ai.owl.zeroshot.ZeroShotResults;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
@@ -764,7 +765,7 @@ public final class SparkPipeline {
   }
 
   /** What went wrong, out of the wrapping that a failed job puts around it. */
-  private static IOException causeOf(Throwable failure) throws IOException {
+  private IOException causeOf(Throwable failure) throws IOException {
     for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
       if (cause instanceof MalformedCheckpointException malformed) {
         throw malformed;
@@ -773,9 +774,11 @@ public final class SparkPipeline {
         throw refused;
       }
       if (cause instanceof UncheckedIOException io) {
+        requireSeenByAll(io.getCause());
         throw io.getCause();
       }
       if (cause instanceof IOException io) {
+        requireSeenByAll(io);
         throw io;
       }
       if (cause instanceof OutOfMemoryError memory) {
@@ -789,5 +792,21 @@ public final class SparkPipeline {
       throw error;
     }
     throw new IllegalStateException(failure); // SparkException is checked, but not declared
+  }
+
+  /** A file that executors miss and the driver has is of this machine only. */
+  private void requireSeenByAll(IOException failure) throws IOException {
+    if (!(failure instanceof FileNotFoundException) || spark.isLocal()) {
+      return;
+    }
+    String location = failure.getMessage().replaceFirst(": it does not exist$", "");
+    if (storage.exists(location)) {
+      throw new IllegalArgumentException(
+          "Cannot read "
+              + location
+              + " on the executors' machines: it exists on the driver's alone; on a cluster give an"
+              + " absolute path that every machine sees, or a URI such as hdfs:// or s3a://",
+          failure);
+    }
   }
 }

@@ -1,6 +1,7 @@
 package ai.owl.spark.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.owl.allocation.AlphaFit;
 import ai.owl.allocation.AlphaPruning;
@@ -91,6 +92,19 @@ class LocalClusterIT {
         assertThat(report.blocks()).isEqualTo(expected.blocks());
         assertThat(report.pruned()).isEqualTo(expected.pruned());
       }
+      // A path that only the driver finds, from the folder it was started in.
+      Path here = Path.of("").toAbsolutePath();
+      String relative = here.relativize(Path.of(fixture.model()).toAbsolutePath()).toString();
+      PruneOptions unseen =
+          defaults.withModel(relative).withOutput(temporary.resolve("unseen").toString());
+      assertThatThrownBy(
+              () ->
+                  new SparkPipeline(
+                          spark, new HadoopStorage(spark.hadoopConfiguration()), Progress.NONE)
+                      .prune(unseen, Optional.of(calibration), Optional.empty()))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("Cannot read " + relative)
+          .hasMessageContaining("on the executors' machines: it exists on the driver's alone");
     }
   }
 }
