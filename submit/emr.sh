@@ -88,11 +88,10 @@ refuse_help "${command[@]}"
 [[ "$uri" =~ ^s3a?://[^/]+/.+\.jar$ ]] || fail "Cannot use --jar $uri: it is like s3://bucket/owl-spark-job.jar"
 ! $request || [ -z "$region$profile" ] || fail "Cannot use --region or --profile with --request: they are for the AWS CLI, and no part of what it sends"
 for preset in ${presets[@]+"${presets[@]}"}; do
-  case "$preset" in
-    s3a | hadoop-aws | */conf/s3a.conf | */conf/hadoop-aws.conf)
-      fail "Cannot use --preset $preset on EMR: its Spark has S3, with settings of its own; leave it out, and write s3://"
-      ;;
-  esac
+  file="$(preset_file "$preset")"
+  for own in s3a hadoop-aws; do
+    [ ! "$file" -ef "$root/conf/$own.conf" ] || fail "Cannot use --preset $preset on EMR: its Spark has S3, with settings of its own; leave it out, and write s3://"
+  done
 done
 take_settings
 [ -z "$application" ] || fill_memory 2048 # the least that a worker of EMR Serverless has

@@ -71,6 +71,8 @@ prepare_standalone_cluster() {
   set_setting spark.driver.extraJavaOptions "$flags"
   # Or spark-submit would end while the run begins.
   last_of spark.standalone.submit.waitAppCompletion "${settings[@]}" >/dev/null || set_setting spark.standalone.submit.waitAppCompletion true
+  [[ "$jar" != local:* ]] ||
+    fail "Cannot use OWL_JAR $jar in cluster deploy mode on a standalone cluster: its workers do not read local: there; give the path alone, if they all have it"
   if told --packages spark.jars.packages >/dev/null || last_of spark.jars.packages "${settings[@]}" >/dev/null; then
     fail "Cannot use spark.jars.packages (which --packages and --preset hadoop-aws set) in cluster deploy mode on a standalone cluster: Spark gives packages to the driver there, and to no executor; use --deploy-mode client, or get the jars and give them by --jars, at addresses that every machine reads"
   fi

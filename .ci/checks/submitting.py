@@ -105,6 +105,7 @@ REFUSED = {
     "Cannot submit --help: it would be said on the cluster": ("emr.sh", (*EMR, "--", "--help")),
     "Cannot submit help prune: it would be said on the cluster": ("dataproc.sh", ("--cluster", "owls", *GS_JAR, "--", "help", "prune")),
     "Cannot use --preset s3a on EMR": ("emr.sh", (*EMR, "--preset", "s3a", "--", *SOUND)),
+    "conf/s3a.conf on EMR": ("emr.sh", (*EMR, "--preset", str(product.ROOT / "conf" / "s3a.conf"), "--", *SOUND)),
     "Cannot use --preset hadoop-aws on EMR": ("emr.sh", (*EMR, "--preset", "hadoop-aws", "--", *SOUND)),
 }
 # Ways to say spark.jars.packages, of which Spark tells the executors nothing there.
@@ -360,13 +361,18 @@ def check_hadoop_settings():
 
 
 def check_jar_address():
+    outcome = run("owl", (*SOUND, *CLUSTER_MODE), OWL_JAR="local:/opt/owl.jar")
+    require(outcome.code == 2 and "Cannot use OWL_JAR local:/opt/owl.jar in cluster deploy mode" in outcome.err, f"{outcome}")
     for jar in "hdfs:///jars/owl.jar", "s3a://jars/owl.jar", "https://host/owl.jar", "local:/opt/owl.jar":
-        outcome = run("owl", (*SOUND, "--dry-run", *CLUSTER_MODE), OWL_JAR=jar)
+        outcome = run("owl", (*SOUND, "--dry-run", *(CLUSTER_MODE[:3] if jar.startswith("local:") else CLUSTER_MODE)), OWL_JAR=jar)
         require(outcome.code == 0 and f" {jar} evaluate " in outcome.out, f"{jar}: {outcome}")
         outcome = run("owl", SOUND, OWL_JAR=jar)
         require(outcome.code == 2 and f"Cannot use OWL_JAR {jar} in an embedded run" in outcome.err, f"{jar}: {outcome}")
     outcome = run("owl", (*SOUND, "--dry-run", *CLUSTER_MODE), OWL_JAR="/nowhere/owl.jar")
     require(outcome.code == 2 and "Cannot find OWL_JAR /nowhere/owl.jar" in outcome.err, f"{outcome}")
+    # The jar that is built here checks the command, wherever the other lies.
+    outcome = run("owl", (*SOUND, "--lenght=2", "--dry-run", *CLUSTER_MODE), OWL_JAR="hdfs:///jars/owl.jar")
+    require(outcome.code == 2 and "Unknown option: '--lenght" in outcome.err, f"{outcome}")
 
 
 def check_help():
