@@ -4,7 +4,7 @@
     .ci/airflow-venv/bin/python .ci/airflow_judge.py requests PARAMS-AS-JSON
     .ci/airflow-venv/bin/python .ci/airflow_judge.py gate
     .ci/airflow-venv/bin/python .ci/airflow_judge.py refuse LIST-OF-PARAMS-AS-JSON
-    .ci/airflow-venv/bin/python .ci/airflow_judge.py emr PARAMS-AS-JSON COMMAND-THAT-FAILS-ONCE REPORTS-AS-JSON
+    .ci/airflow-venv/bin/python .ci/airflow_judge.py emr PARAMS-AS-JSON COMMAND-THAT-FAILS-ONCE REPORTS-AS-JSON BUCKET
 """
 
 import contextlib
@@ -127,7 +127,7 @@ def gate():
 
 def refuse(cases):
     """What is said to each case's parameters by their schemas, or else by the task that comes first."""
-    from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+    from airflow.sdk.exceptions import AirflowException, ParamValidationError
 
     owl = module()
     said = []
@@ -137,13 +137,16 @@ def refuse(cases):
             first = owl.check if params["platform"] in ("local", "spark") else owl.request
             first.function(params=params, run_id=RUN_ID)
             said.append(None)
-        except (AirflowFailException, ParamValidationError) as refused:
+        except (AirflowException, ParamValidationError) as refused:
             said.append(str(refused))
     return said
 
 
-def emr(params, fails_once, reports):
-    """A run of the DAG against moto's EMR and S3, whose steps end at once; the reports that owl would have written are put there."""
+def emr(params, fails_once, reports, bucket):
+    """A run of the DAG against moto's EMR and S3, whose steps end at once; the reports that owl would have written are put there.
+
+    Keys are in the connection only: nobody else finds any, and S3 lets nobody read without.
+    """
     import boto3
     from moto.emr.models import emr_backends
     from moto.server import ThreadedMotoServer
@@ -151,10 +154,13 @@ def emr(params, fails_once, reports):
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
-    os.environ.update(
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}", AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_DEFAULT_REGION="eu-west-1")
-    clusters, storage = boto3.client("emr"), boto3.client("s3")
-    storage.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(AWS_EC2_METADATA_DISABLED="true", AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_CONFIG_FILE=os.devnull)
+    place = {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "eu-west-1"}
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps({"conn_type": "aws", "login": "key", "password": "secret", "extra": place})
+    clusters, storage = (boto3.client(name, aws_access_key_id="key", aws_secret_access_key="secret", **place) for name in ("emr", "s3"))
+    storage.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     cluster = clusters.run_job_flow(
         Name="owls", ReleaseLabel="emr-7.10.0", JobFlowRole="role", ServiceRole="role",
         Instances={"MasterInstanceType": "m5.xlarge", "SlaveInstanceType": "m5.xlarge", "InstanceCount": 2, "KeepJobFlowAliveWhenNoSteps": True},
@@ -175,7 +181,7 @@ def emr(params, fails_once, reports):
                         address = command[command.index("--json") + 1]
                         name = address.rsplit("/", 1)[1].removesuffix(".json")
                         storage.put_object(
-                            Bucket="models", Key=address.removeprefix("s3://models/"), Body=json.dumps(reports[name]).encode())
+                            Bucket=bucket, Key=address.removeprefix(f"s3://{bucket}/"), Body=json.dumps(reports[name]).encode())
                         step.state = "COMPLETED"
             time.sleep(0.2)
 
@@ -183,9 +189,9 @@ def emr(params, fails_once, reports):
     dag = bag().dags["owl_prune"]
     with contextlib.redirect_stdout(sys.stderr):
         run = dag.test(run_conf={**params, "emr_cluster_id": cluster})
-    found = {entry["Key"] for entry in storage.list_objects_v2(Bucket="models").get("Contents", [])}
-    latest_key = params["output"].removeprefix("s3://models/") + "/latest.json"
-    latest = json.loads(storage.get_object(Bucket="models", Key=latest_key)["Body"].read()) if latest_key in found else None
+    found = {entry["Key"] for entry in storage.list_objects_v2(Bucket=bucket).get("Contents", [])}
+    latest_key = params["output"].removeprefix(f"s3://{bucket}/") + "/latest.json"
+    latest = json.loads(storage.get_object(Bucket=bucket, Key=latest_key)["Body"].read()) if latest_key in found else None
     server.stop()
     return {"state": str(run.state), "run_id": run.run_id, "commands": seen, "keys": sorted(found), "latest": latest}
 

@@ -312,7 +312,9 @@ def has_compute():
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="submit/benchmark", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="submit/benchmark", description=__doc__.splitlines()[0],
+        epilog="Wants Python 3.10 or later, and installs PyTorch, transformers and Spark (several GB) into .ci/venv, once; or takes OWL_PYTHON.")
     parser.add_argument("--rounds", type=int, help="runs of each side (default 3; 1 with --quick)")
     parser.add_argument("--cases", type=re.compile, default=re.compile(""), metavar="REGEX", help="only cases whose names have it")
     parser.add_argument("--threads", type=int, help="cores for both sides (default: all)")

@@ -27,6 +27,23 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFOR
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "checks"))
 
 import product
+
+
+def options():
+    parser = argparse.ArgumentParser(
+        prog="submit/chaos", description="Breaks runs of owl prune, and looks at what is left.",
+        epilog="Wants Python 3.10 or later, and installs PyTorch, transformers and Spark (several GB) into .ci/venv, once; or takes OWL_PYTHON.")
+    parser.add_argument("--rounds", type=int, default=60, help="how many in all (default 60)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    parser.add_argument("--faults", metavar="REGEX", default="", help="only faults whose names have it")
+    parser.add_argument("--folder", type=pathlib.Path, default=product.ROOT / "target" / "chaos", help="for models and results")
+    return parser
+
+
+if __name__ == "__main__":
+    # Before what follows, which needs packages: --help does not.
+    ASKED = options().parse_args()
+
 import spark_cluster
 import torch
 from checkpoint import digests
@@ -248,16 +265,10 @@ def table(rounds):
     return "\n".join(lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="submit/chaos", description="Breaks runs of owl prune, and looks at what is left.")
-    parser.add_argument("--rounds", type=int, default=60, help="how many in all (default 60)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
-    parser.add_argument("--faults", metavar="REGEX", default="", help="only faults whose names have it")
-    parser.add_argument("--folder", type=pathlib.Path, default=product.ROOT / "target" / "chaos", help="for models and results")
-    asked = parser.parse_args()
+def main(asked):
     faults = [fault for fault in FAULTS if re.search(asked.faults, fault)]
     if not faults:
-        parser.error(f"no fault has {asked.faults} in its name: there are {', '.join(FAULTS)}")
+        options().error(f"no fault has {asked.faults} in its name: there are {', '.join(FAULTS)}")
     if not (product.ROOT / "owl-spark-job" / "target" / "owl-spark-job.jar").exists():
         subprocess.run([str(product.ROOT / "submit" / "owl"), "--help"], check=True, stdout=subprocess.DEVNULL)
     bench, generator, rounds = Bench(asked.folder.resolve()), random.Random(asked.seed), []
@@ -283,4 +294,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(ASKED))

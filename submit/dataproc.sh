@@ -84,6 +84,7 @@ while [ $# -gt 0 ]; do
 done
 
 [ ${#command[@]} -gt 0 ] || fail "Cannot submit: no command of owl is given; add -- prune …"
+refuse_help "${command[@]}"
 [ -n "$cluster$batch" ] || fail "Cannot submit: give --cluster, or --batch"
 [ -z "$cluster" ] || [ -z "$batch" ] || fail "Cannot submit to both --cluster and --batch: give one"
 [ -z "$cluster" ] || [ -z "$version$account$subnet" ] || fail "Cannot use --version, --service-account or --subnet with --cluster: they are for a --batch"

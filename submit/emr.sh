@@ -76,6 +76,7 @@ while [ $# -gt 0 ]; do
 done
 
 [ ${#command[@]} -gt 0 ] || fail "Cannot submit: no command of owl is given; add -- prune …"
+refuse_help "${command[@]}"
 [ -n "$cluster$application" ] || fail "Cannot submit: give --cluster-id, or --application-id and --execution-role"
 [ -z "$cluster" ] || [ -z "$application" ] || fail "Cannot submit to both --cluster-id and --application-id: give one"
 [ -z "$cluster" ] || [ -z "$role" ] || fail "Cannot use --execution-role with --cluster-id: it is for EMR Serverless"
@@ -86,6 +87,12 @@ done
 [ -n "$uri" ] || fail "Cannot submit: give --jar, where owl-spark-job.jar was copied to"
 [[ "$uri" =~ ^s3a?://[^/]+/.+\.jar$ ]] || fail "Cannot use --jar $uri: it is like s3://bucket/owl-spark-job.jar"
 ! $request || [ -z "$region$profile" ] || fail "Cannot use --region or --profile with --request: they are for the AWS CLI, and no part of what it sends"
+for preset in ${presets[@]+"${presets[@]}"}; do
+  file="$(preset_file "$preset")"
+  for own in s3a hadoop-aws; do
+    [ ! "$file" -ef "$root/conf/$own.conf" ] || fail "Cannot use --preset $preset on EMR: its Spark has S3, with settings of its own; leave it out, and write s3://"
+  done
+done
 take_settings
 [ -z "$application" ] || fill_memory 2048 # the least that a worker of EMR Serverless has
 check_command "${command[@]}"

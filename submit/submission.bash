@@ -5,7 +5,8 @@
 
 here="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 root="$(dirname "$here")"
-jar="${OWL_JAR:-$root/owl-spark-job/target/owl-spark-job.jar}"
+built="$root/owl-spark-job/target/owl-spark-job.jar"
+jar="${OWL_JAR:-$built}"
 
 fail() {
   echo "$me: $1" >&2
@@ -30,54 +31,42 @@ preset_file() {
   fail "Cannot find --preset $1: there are $(cd "$root/conf/presets" && printf '%s ' *.conf | sed 's/\.conf / /g')s3a and hadoop-aws; or give a file of Spark properties"
 }
 
-# Fills the array $settings with KEY=VALUE of the files given, a later one's in place of an earlier one's.
+# The last value that a list of KEY=VALUE has for a key; fails where it has none.
+last_of() { # KEY [KEY=VALUE ...]
+  local key="$1" each value="" found=1
+  shift
+  for each in "$@"; do
+    [ "${each%%=*}" != "$key" ] || { value="${each#*=}" && found=0; }
+  done
+  printf '%s' "$value"
+  return $found
+}
+
+# Sets a key of the array $settings in place of what was there. A JVM's options come behind what was there, since conf/ has some
+# that no run goes without.
 settings=()
+set_setting() { # KEY VALUE
+  local each value="$2" kept=()
+  for each in ${settings[@]+"${settings[@]}"}; do
+    if [ "${each%%=*}" != "$1" ]; then
+      kept+=("$each")
+    elif [[ "$1" == spark.*.extraJavaOptions ]]; then
+      value="${each#*=} $value"
+    fi
+  done
+  settings=(${kept[@]+"${kept[@]}"} "$1=$value")
+}
+
+# Adds to the array $settings what the files given say, a later one's in place of an earlier one's.
 read_settings() {
-  local file line key value other kept
+  local file line
   for file in "$@"; do
     while IFS= read -r line || [ -n "$line" ]; do
       [[ "$line" =~ ^[[:space:]]*(#.*)?$ ]] && continue
       [[ "$line" =~ ^[[:space:]]*([^[:space:]=:]+)[[:space:]]*[=:]?[[:space:]]*(.*[^[:space:]])[[:space:]]*$ ]] ||
         fail "Cannot read $file: no key and value: $line"
-      key="${BASH_REMATCH[1]}"
-      value="${BASH_REMATCH[2]}"
-      kept=()
-      for other in ${settings[@]+"${settings[@]}"}; do
-        [ "${other%%=*}" = "$key" ] || kept+=("$other")
-      done
-      settings=(${kept[@]+"${kept[@]}"} "$key=$value")
+      set_setting "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
     done <"$file"
-  done
-}
-
-# Leaves to a properties file of the user's what it sets, since spark-submit would let --conf win.
-leave_settings_of() {
-  local file="$1" other kept=()
-  [ -f "$file" ] || fail "Cannot read --properties-file $file: it is not there"
-  for other in ${settings[@]+"${settings[@]}"}; do
-    grep -qE "^[[:space:]]*$(printf '%s' "${other%%=*}" | sed 's/\./\\./g')[[:space:]=:]" "$file" || kept+=("$other")
-  done
-  settings=(${kept[@]+"${kept[@]}"})
-}
-
-# Whether the arguments of spark-submit in $spark put the driver on a standalone cluster: a master of another kind is named.
-drives_in_standalone_cluster() {
-  local i cluster=false
-  for ((i = 0; i < ${#spark[@]}; i++)); do
-    case "${spark[i]}=${spark[i + 1]:-}" in
-      --master=yarn* | --master=k8s* | --master=local* | *spark.master=yarn* | *spark.master=k8s* | *spark.master=local*) return 1 ;;
-      --deploy-mode=cluster* | *spark.submit.deployMode=cluster*) cluster=true ;;
-    esac
-  done
-  $cluster
-}
-
-# Adds conf/jvm.options to the driver's. Spark gives these flags to every JVM that it starts, but for the driver there.
-open_modules_of_driver() {
-  local i flags
-  flags="$(grep -v '^#' "$root/conf/jvm.options" | tr '\n' ' ')"
-  for i in "${!settings[@]}"; do
-    [[ "${settings[i]}" != spark.driver.extraJavaOptions=* ]] || settings[i]="${settings[i]%%=*}=$flags${settings[i]#*=}"
   done
 }
 
@@ -91,9 +80,24 @@ refuse_secrets() {
   done
 }
 
+# A jar that Spark gets by its address, and that is no file here.
+has_address() { # JAR
+  [[ "$1" =~ ^[A-Za-z][A-Za-z0-9+.-]*:/ ]]
+}
+
+# Help is told here, not by a cluster.
+refuse_help() { # COMMAND [OPTIONS]
+  case "$1 ${2:-}" in
+    "help "* | "--help "* | "-h "* | "--version "* | "-V "* | *" --help" | *" -h")
+      fail "Cannot submit $1${2:+ $2}: it would be said on the cluster; ask submit/owl $1${2:+ $2} here"
+      ;;
+  esac
+}
+
 # Asks the command line itself whether it takes this command, before a cluster is kept waiting.
 check_command() {
-  local java="${JAVA_HOME:+$JAVA_HOME/bin/}java" classes="$root/owl-spark-job/target/spark.classpath" path said status=0
+  local java="${JAVA_HOME:+$JAVA_HOME/bin/}java" classes="$root/owl-spark-job/target/spark.classpath" jar="$jar" path said status=0
+  ! has_address "$jar" || jar="$built"
   if ! command -v "$java" >/dev/null; then
     echo "$me: the command is not checked before it is submitted: there is no java here" >&2
     return
@@ -119,7 +123,7 @@ check_command() {
 
 # Settings of every run, of the array $presets, and of the array $confs.
 take_settings() {
-  local files=("$root/conf/spark-defaults.conf") preset file setting other kept
+  local files=("$root/conf/spark-defaults.conf") preset file setting
   refuse_secrets "${command[@]}" ${confs[@]+"${confs[@]}"}
   for preset in ${presets[@]+"${presets[@]}"}; do
     # In a variable of its own: a failure in an assignment stops the script, one among arguments does not.
@@ -129,20 +133,13 @@ take_settings() {
   read_settings "${files[@]}"
   for setting in ${confs[@]+"${confs[@]}"}; do
     [[ "$setting" == spark.*=* ]] || fail "Cannot use --conf $setting: it is spark.KEY=VALUE"
-    kept=()
-    for other in "${settings[@]}"; do
-      [ "${other%%=*}" = "${setting%%=*}" ] || kept+=("$other")
-    done
-    settings=(${kept[@]+"${kept[@]}"} "$setting")
+    set_setting "${setting%%=*}" "${setting#*=}"
   done
 }
 
 # The value of a key of $settings, or nothing.
 setting_of() { # KEY
-  local setting
-  for setting in "${settings[@]}"; do
-    [ "${setting%%=*}" != "$1" ] || printf '%s' "${setting#*=}"
-  done
+  last_of "$1" "${settings[@]}" || true
 }
 
 # MiB of a size of Spark's, such as 6g.

@@ -23,7 +23,6 @@ TOKENS = product.GOLDEN / "llama-f32" / "expected" / "tokens.safetensors"
 ONE_CORE = ("--executor-memory", "512m", "--executor-cores", "1", "--driver-memory", "512m")
 ON_STANDALONE = (*ONE_CORE, "--total-executor-cores", "2")  # an executor a worker
 ON_YARN = (*ONE_CORE, "--num-executors", "2")
-WAIT = ("--conf", "spark.standalone.submit.waitAppCompletion=true")
 # Line of Spark, deploy mode, metric and propagation: each line in both modes, and among all of them every way to prune.
 STANDALONE = list(
     zip(
@@ -112,8 +111,8 @@ def fresh(*names):
 def check_standalone(version, mode, way):
     folder = fresh(f"{version}-{mode}")
     with spark_cluster.Standalone(folder / "cluster", version) as cluster:
-        # In cluster deploy mode spark-submit succeeds whatever becomes of the driver: the master knows.
-        said = submit(cluster, command(way, MODEL, TOKENS, folder), "--deploy-mode", mode, *WAIT, *ON_STANDALONE)
+        # In cluster deploy mode spark-submit succeeds whatever becomes of the driver, for which submit/owl has it wait: the master knows.
+        said = submit(cluster, command(way, MODEL, TOKENS, folder), "--deploy-mode", mode, *ON_STANDALONE)
         state = cluster.state()
         drivers = [driver["state"] for driver in state["completeddrivers"]]
         require(drivers == (["FINISHED"] if mode == "cluster" else []), f"drivers {drivers}: {said[-2000:]}{tails(cluster)}")
@@ -122,6 +121,20 @@ def check_standalone(version, mode, way):
         executors = list(cluster.folder.glob("work-*/app-*/*/stderr"))
         require(len(executors) == 2, f"executors {executors}")
         require_embedded(way, folder, cluster)
+        if mode == "cluster":
+            check_outputs(cluster, folder)
+
+
+def check_outputs(cluster, folder):
+    """What README.md says of a standalone cluster's drivers: what the command says is in its folder; and spark-submit says 0 when it fails."""
+    [driver] = cluster.folder.glob("work-*/driver-*")
+    printed = (driver / "stdout").read_text()
+    require("perplexity" in printed, f"the driver's stdout: {printed[-1000:]}")
+    said = submit(cluster, ["evaluate", "--model", folder / "nothing", "--text", TOKENS], "--deploy-mode", "cluster", *ON_STANDALONE)
+    states = sorted(each["state"] for each in cluster.state()["completeddrivers"])
+    require(states == ["FAILED", "FINISHED"], f"drivers {states}: {said[-2000:]}")
+    [failed] = [other for other in cluster.folder.glob("work-*/driver-*") if other != driver]
+    require("owl: Cannot open model" in (failed / "stderr").read_text(), f"its stderr: {(failed / 'stderr').read_text()[-1000:]}")
 
 
 def check_yarn(version, mode, way):

@@ -61,6 +61,11 @@ REFUSED = {
     "Cannot use presets or spark_conf with platform local": LOCAL | {"presets": ["7b"], "output": "/owl"},
     "Cannot submit to platform spark: master is empty": LOCAL | {"platform": "spark", "output": "/owl"},
     "set the parameter reports to a folder": LOCAL | {"platform": "spark", "master": "yarn", "output": "hdfs:///owl"},
+    "Cannot use deploy_mode cluster with master spark://head:7077": LOCAL | {
+        "platform": "spark", "master": "spark://head:7077", "deploy_mode": "cluster", "output": "/owl"},
+    "give the connection google_cloud_default credentials": REQUESTS["dataproc-batch"],
+    "Cannot write and read hdfs:///owl/": REQUESTS["dataproc-batch"] | {"reports": "hdfs:///owl"},
+    "Cannot write and read file:///proc/owl/": REQUESTS["emr-serverless"] | {"reports": "file:///proc/owl"},
     "Cannot submit: give --jar": EMR | {"jar": None},
     "Cannot submit: give --cluster-id": EMR | {"emr_cluster_id": None},
     "Cannot find --preset 8b": EMR | {"presets": ["8b"]},
@@ -80,6 +85,7 @@ def checks(fixtures):
     for name in REQUESTS:
         yield f"airflow: the operators' requests, {name}", functools.partial(check_requests, name)
     yield "airflow: a run on EMR and S3 (moto), with a step that fails once", check_emr
+    yield "airflow: a run on EMR whose reports Airflow may not write ends before the first step", check_no_access
     yield "airflow: a run here that is tried again, one by spark-submit that is killed, goes on, and is refused by the gate", check_runs
 
 
@@ -182,7 +188,8 @@ def check_refused():
 
 def check_requests(name):
     """Judged by the APIs' own models in there, and here by what the scripts are held to."""
-    answer, _ = ask(f"requests-{name}", "requests", REQUESTS[name])
+    reports = FOLDER / f"reports-{name}"  # Airflow itself writes there, so that clouds that are not there need not answer
+    answer, _ = ask(f"requests-{name}", "requests", REQUESTS[name] | {"reports": f"file://{reports}"})
     require(not answer["errors"], f"{answer['errors']}")
     golden = submitting.settings_of_command((submitting.GOLDEN / f"{name}.txt").read_text().splitlines())
     for command in COMMANDS:
@@ -192,6 +199,7 @@ def check_requests(name):
         require(found == golden, f"{command}: settings {found}, {name}.txt has {golden}")
         arguments = submitting.arguments_of(body)
         require(arguments == answer["commands"][command], f"{command}: arguments {arguments}")
+    require(not list(reports.iterdir()), "what access is tried with was left")
     return f"{len(golden)} settings"
 
 
@@ -201,7 +209,7 @@ def check_emr():
         "prune": {"fingerprint": "76d69d0c8e168f13", "sparsity": {"target": 0.7, "reached": 0.7}},
         "pruned": {"perplexity": 24.55, "windows": 166, "length": 2048},
     }
-    answer, said = ask("emr", "emr", EMR, "prune", reports)
+    answer, said = ask("emr", "emr", EMR, "prune", reports, "models")
     require(answer["state"] == "success", f"{answer}: {said[-2000:]}")
     deferred = said.count("Pausing task as DEFERRED")
     require(deferred == 4, f"{deferred} of 4 steps were waited for by a trigger")
@@ -213,6 +221,16 @@ def check_emr():
     latest = answer["latest"]
     require(latest["model"] == output and latest["fingerprint"] == "76d69d0c8e168f13", f"{latest}")
     require(abs(latest["perplexity"]["ratio"] - 24.55 / 5.68) < 1e-12, f"{latest}")
+    folder = output.removeprefix("s3://models/").removesuffix("/model")
+    expected = [f"{folder}/{name}.json" for name in reports] + ["llama-7b-owl70/latest.json"]
+    require(sorted(answer["keys"]) == sorted(expected), f"objects {answer['keys']}")
+
+
+def check_no_access():
+    """There is no bucket to write to."""
+    answer, said = ask("no-access", "emr", EMR, "", {}, "others")
+    require(answer["state"] == "failed" and answer["commands"] == [], f"{answer}: {said[-2000:]}")
+    require("Cannot write and read s3://models/llama-7b-owl70/" in said and "give the connection aws_default credentials" in said, said[-3000:])
 
 
 class DagTest:

@@ -24,12 +24,13 @@ moves no weights: who deploys reads `model` in it. Folders of runs that were ref
 For a schedule, copy the values that the trigger form would ask for into `default=` of the parameters, and say for example
 `schedule="@weekly"`; Airflow takes a schedule only if no parameter is left without a value.
 
-Credentials are those of the workers (`platform` local and spark) or of the connections `aws_default` and `google_cloud_default`; none
-stands in a parameter.
+Credentials are those of the workers (`platform` local and spark) or of the connections `aws_default` and `google_cloud_default`, with which
+this DAG reads and writes REPORTS too; none stands in a parameter. That they suffice for it is tried before the first command runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -58,6 +59,9 @@ FIRST_TASKS = {
     "dataproc-serverless": "dataproc_batch.request",
 }
 COMMANDS = ("evaluate_dense", "prune", "evaluate_pruned")
+
+# The operators' connections, by scheme of what is in their clouds.
+CONNECTIONS = {"s3": "aws_default", "s3a": "aws_default", "gs": "google_cloud_default"}
 
 # A run of a large model takes hours, and the operators of EMR would give up after 25 and 30 minutes.
 POLL_SECONDS = 60
@@ -180,6 +184,10 @@ def spark_arguments(params):
         return []
     if not params["master"]:
         raise AirflowFailException("Cannot submit to platform spark: master is empty; give one such as yarn or spark://head:7077")
+    if params["deploy_mode"] == "cluster" and params["master"].startswith("spark://"):
+        raise AirflowFailException(
+            f"Cannot use deploy_mode cluster with master {params['master']}: the exit code of spark-submit tells nothing of the run there, so that"
+            " one that failed would pass for one that is done; use deploy_mode client")
     return [
         *flags({"--preset": params["presets"]}),
         "--", *flags({"--master": params["master"], "--deploy-mode": params["deploy_mode"], "--conf": params["spark_conf"]}),
@@ -224,18 +232,49 @@ def require_sound(params):
         raise AirflowFailException(
             "Cannot use --overwrite in prune_options: a task that is tried again would delete what it is to go on with; every run has a folder"
             " of its own")
-    try:
-        _ = ObjectStoragePath(reports_of(params)).fs
-    except (ValueError, ImportError) as unknown:
-        raise AirflowFailException(
-            f"Cannot read reports in {reports_of(params)}: {unknown}; install the provider of that storage, or set the parameter reports to a"
-            " folder that Airflow can read") from None
+    if params["platform"] in ("local", "spark"):
+        try:
+            stored(params, reports_of(params))
+        except (ValueError, ImportError) as unknown:
+            raise AirflowFailException(
+                f"Cannot read reports in {reports_of(params)}: {unknown}; install the provider of that storage, or set the parameter reports to a"
+                " folder that Airflow can read") from None
 
 
-def read_report(address):
+def stored(params, address):
+    """A file of a storage, by the connection that the platform's operators have; fails if there is no such storage or connection."""
+    cloud = params["platform"] not in ("local", "spark")
+    path = ObjectStoragePath(address, conn_id=CONNECTIONS.get(address.split("://")[0]) if cloud else None)
+    _ = path.fs  # the path by itself would say nothing, and go on without the connection
+    return path
+
+
+def require_access(params, run_id):
+    """Writes and reads a small file where gate and publish will: credentials that do not suffice should not be found after hours."""
+    address = f"{reports_of(params)}/.{folder_of(run_id)}.access"
     try:
-        return json.loads(ObjectStoragePath(address).read_text())
-    except ValueError as malformed:
+        path = stored(params, address)
+        if path.protocol in ("", "file"):
+            Path(path.path).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(run_id)
+        if path.read_text() != run_id:
+            raise OSError("what was written is not what is read")
+        with contextlib.suppress(PermissionError):  # nothing else is ever deleted
+            path.unlink()
+    except Exception as failed:
+        # Whoever may not, or has no such bucket, will not the next time.
+        kind = AirflowFailException if isinstance(failed, (PermissionError, FileNotFoundError, ValueError, ImportError)) else AirflowException
+        name = CONNECTIONS.get(address.split("://")[0])
+        raise kind(
+            f"Cannot write and read {address}: {failed or type(failed).__name__}; "
+            + (f"give the connection {name} credentials for it" if name else "install the provider of that storage")
+            + ", or set the parameter reports to a folder that Airflow can read and write") from failed
+
+
+def read_report(params, address):
+    try:
+        return json.loads(stored(params, address).read_text())
+    except json.JSONDecodeError as malformed:
         raise AirflowFailException(f"Cannot read {address}: {malformed}") from None
 
 
@@ -259,9 +298,9 @@ def judge(dense, pruned, max_ratio):
     return ratio
 
 
-def replace_text(address, text):
+def replace_text(params, address, text):
     """Writes a file at once: readers see the old one or the new one. A put to an object store is that by itself."""
-    path = ObjectStoragePath(address)
+    path = stored(params, address)
     if path.protocol not in ("", "file"):
         path.write_text(text)
         return
@@ -314,12 +353,13 @@ def request(params=None, run_id=None):
     for command in COMMANDS:
         body = json.loads(ask(*request_arguments(params, run_id, command)))
         fields |= {f"{command}_{field}": value for field, value in body.items()}
+    require_access(params, run_id)
     return fields
 
 
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def gate(params=None, run_id=None):
-    dense, pruned = (read_report(report_of(params, run_id, name)) for name in ("dense", "pruned"))
+    dense, pruned = (read_report(params, report_of(params, run_id, name)) for name in ("dense", "pruned"))
     ratio = judge(dense, pruned, params["max_perplexity_ratio"])
     print(f"passed: perplexity {pruned['perplexity']:.4f}, {ratio:.3f} times the dense model's {dense['perplexity']:.4f}")
     return {"dense": dense["perplexity"], "pruned": pruned["perplexity"], "ratio": ratio, "max_ratio": params["max_perplexity_ratio"]}
@@ -328,7 +368,7 @@ def gate(params=None, run_id=None):
 @task
 def publish(perplexity, params=None, run_id=None, dag=None):
     """Points latest.json to this run's checkpoint, as the last thing that is written."""
-    report = read_report(report_of(params, run_id, "prune"))
+    report = read_report(params, report_of(params, run_id, "prune"))
     published = {
         "model": checkpoint_of(params, run_id),
         "dense_model": params["model"],
@@ -341,7 +381,7 @@ def publish(perplexity, params=None, run_id=None, dag=None):
         "run_id": run_id,
         "published": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    replace_text(f"{reports_of(params)}/latest.json", json.dumps(published, indent=2) + "\n")
+    replace_text(params, f"{reports_of(params)}/latest.json", json.dumps(published, indent=2) + "\n")
     return published
 
 
