@@ -13,6 +13,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
@@ -130,14 +131,39 @@ public final class LocalStorage implements Storage {
   @Override
   public boolean writeNew(String location, byte[] content) throws IOException {
     Path target = path(location);
-    if (target.getParent() != null) {
-      Files.createDirectories(target.getParent());
+    if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+      return false;
     }
+    // A link to a whole file appears with its content, or not at all: a full disk leaves no empty
+    // file that others would take for one that is held.
+    Path part = target.resolveSibling(UnfinishedFile.nameFor(target.getFileName().toString()));
+    writeAll(part.toString(), content);
     try {
-      Files.write(target, content, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+      Files.createLink(target, part);
       return true;
     } catch (FileAlreadyExistsException e) {
       return false;
+    } catch (UnsupportedOperationException | IOException noLinks) {
+      return createNew(target, content);
+    } finally {
+      Files.deleteIfExists(part);
+    }
+  }
+
+  /** For file systems without links. */
+  private static boolean createNew(Path target, byte[] content) throws IOException {
+    OutputStream out;
+    try {
+      out = Files.newOutputStream(target, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+    } catch (FileAlreadyExistsException e) {
+      return false;
+    }
+    try (out) {
+      out.write(content);
+      return true;
+    } catch (IOException e) {
+      Files.deleteIfExists(target);
+      throw e;
     }
   }
 

@@ -70,9 +70,9 @@ public record RunStatus(
               folder.shards().size(),
               description.path("blocks").asInt()));
     }
-    Optional<RunLock.Holder> holder = RunLock.holder(storage, output);
+    Optional<RunLock.Found> lock = RunLock.find(storage, output);
     boolean whole = storage.exists(Storage.resolve(output, OutputCheckpoint.INDEX));
-    if (runs.isEmpty() && holder.isEmpty()) {
+    if (runs.isEmpty() && lock.isEmpty()) {
       throw new IllegalArgumentException(
           "Cannot tell the status of "
               + output
@@ -81,9 +81,18 @@ public record RunStatus(
     return new RunStatus(
         output,
         whole,
-        holder.map(RunLock.Holder::toString),
-        holder.filter(RunLock.Holder::isGone).isPresent(),
+        lock.map(RunStatus::words),
+        lock.flatMap(RunLock.Found::holder).filter(RunLock.Holder::isGone).isPresent(),
         runs);
+  }
+
+  private static String words(RunLock.Found lock) {
+    return lock.holder()
+        .map(RunLock.Holder::toString)
+        .orElse(
+            "unknown: _owl/"
+                + RunLock.NAME
+                + " cannot be read; if nobody writes it, the next run takes it over");
   }
 
   /** Whether a run has published its checkpoint and nobody is at work. */

@@ -11,6 +11,9 @@ import java.io.IOException;
 import java.io.ObjectOutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -194,6 +197,35 @@ class LocalStorageTest {
   void travelsToOtherMachines() {
     assertThatCode(() -> new ObjectOutputStream(new ByteArrayOutputStream()).writeObject(storage))
         .doesNotThrowAnyException();
+  }
+
+  /** What a full disk would cut off is not there at all. */
+  @Test
+  void makesANewFileWithItsContent() throws Exception {
+    byte[] content = new byte[1 << 20];
+    AtomicBoolean done = new AtomicBoolean();
+    Set<Long> sizes = ConcurrentHashMap.newKeySet();
+    Thread observer =
+        new Thread(
+            () -> {
+              while (!done.get()) {
+                try {
+                  sizes.add(Files.size(folder.resolve("a")));
+                } catch (IOException notThereYet) {
+                  Thread.onSpinWait();
+                }
+              }
+            });
+    observer.start();
+    for (int i = 0; i < 50; i++) {
+      assertThat(storage.writeNew(at("a"), content)).isTrue();
+      assertThat(storage.writeNew(at("a"), new byte[] {1})).isFalse();
+      assertThat(storage.list(folder.toString())).containsExactly("a");
+      storage.delete(at("a"));
+    }
+    done.set(true);
+    observer.join();
+    assertThat(sizes).isSubsetOf((long) content.length);
   }
 
   private String at(String name) {

@@ -512,11 +512,62 @@ class OutputCheckpointTest {
     assertThat(storage.files.get(LOCK)).asString(UTF_8).contains("elsewhere");
   }
 
+  /** A full disk leaves such; a run of which nothing is known may still be at work. */
   @Test
-  void takesALockThatNobodyCanRead() throws IOException {
-    storage.writeAll(LOCK, "{\"run".getBytes(UTF_8));
-    begin(OPTIONS).close();
-    assertThat(storage.files).doesNotContainKey(LOCK);
+  void takesALockThatNobodyCanReadOnceItIsOld() throws IOException {
+    for (String lock : List.of("", "{\"run", "[]", "{}", "7", "x".repeat(100_000))) {
+      for (PruneOptions options : List.of(OPTIONS, OPTIONS.withOverwrite(true))) {
+        storage.writeAll(LOCK, lock.getBytes(UTF_8));
+        assertThat(RunStatus.of(storage, "out").holder().orElseThrow())
+            .startsWith("unknown: _owl/lock.json cannot be read");
+        List<String> told = new ArrayList<>();
+        long before = System.nanoTime();
+        OutputCheckpoint.begin(storage, options, input, model, "f00d", true, QUICK, telling(told))
+            .close();
+        assertThat(Duration.ofNanos(System.nanoTime() - before))
+            .isGreaterThanOrEqualTo(QUICK.lease());
+        assertThat(told)
+            .containsExactly(
+                "another run may be at work in out (its lock cannot be read): waiting up to 0 s for"
+                    + " a sign of life",
+                "taking over out: its lock, out/_owl/lock.json, cannot be read, and nobody writes"
+                    + " it");
+        assertThat(storage.files).doesNotContainKey(LOCK);
+        storage.delete("out");
+      }
+    }
+  }
+
+  @Test
+  void givesWayToARunWhoseLockComesToBeReadable() throws Exception {
+    storage.writeAll(LOCK, new byte[0]);
+    Thread other =
+        new Thread(
+            () -> {
+              try {
+                Thread.sleep(100);
+                holdLockElsewhere();
+              } catch (IOException | InterruptedException e) {
+                throw new IllegalStateException(e);
+              }
+            });
+    other.start();
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(OPTIONS))
+        .withMessageStartingWith("Cannot write to out: another run is at work there (process 7 on");
+    other.join();
+  }
+
+  /** Somebody's folder, or a broken tool's. */
+  @Test
+  void takesALockThatIsAFolder(@TempDir Path folder) throws IOException {
+    LocalStorage local = new LocalStorage();
+    String location = folder.resolve("out").toString();
+    local.writeAll(location + "/_owl/lock.json/x", new byte[1]);
+    OutputCheckpoint output = begin(local, PruneOptions.defaults("model", location), "f00d");
+    assertThat(folder.resolve("out/_owl/lock.json")).isRegularFile();
+    output.abort(false);
+    assertThat(folder).isEmptyDirectory();
   }
 
   @Test
