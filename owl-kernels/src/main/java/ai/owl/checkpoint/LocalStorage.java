@@ -21,6 +21,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** Files of this machine, by path or {@code file:} URI. */
@@ -227,6 +228,40 @@ public final class LocalStorage implements Storage {
             return FileVisitResult.CONTINUE;
           }
         });
+  }
+
+  @Override
+  public String canonical(String location) throws IOException {
+    return canonical(path(location).toAbsolutePath()).toString();
+  }
+
+  /** The real path of as much of it as is there, and the rest as it is written. */
+  private static Path canonical(Path path) {
+    for (Path there = path; there.getNameCount() > 0; there = there.getParent()) {
+      try {
+        Path real = there.toRealPath();
+        if (there.equals(path)) {
+          return real;
+        }
+        Path rest = path.subpath(there.getNameCount(), path.getNameCount());
+        Path whole = real.resolve(rest).normalize();
+        // After a step up, what follows may be there.
+        return rest.startsWith(rest.normalize()) ? whole : canonical(whole);
+      } catch (IOException notThereYet) {
+        // Its parent may be there.
+      }
+    }
+    return path.normalize();
+  }
+
+  @Override
+  public String stamp(String location) throws IOException {
+    try {
+      BasicFileAttributes file = Files.readAttributes(path(location), BasicFileAttributes.class);
+      return file.size() + " " + file.lastModifiedTime().to(TimeUnit.NANOSECONDS);
+    } catch (NoSuchFileException e) {
+      throw new FileNotFoundException(location + ": it does not exist");
+    }
   }
 
   /** A location is taken literally, as Hadoop does: {@code %20} in it is no space. */

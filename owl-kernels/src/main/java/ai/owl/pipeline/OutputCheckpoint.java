@@ -20,6 +20,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.UUID;
 import java.util.regex.Pattern;
 
@@ -44,6 +45,8 @@ import java.util.regex.Pattern;
  */
 public final class OutputCheckpoint implements AutoCloseable {
   static final String INDEX = "model.safetensors.index.json";
+
+  private static final String NOTES = "_owl";
 
   private static final Pattern SHARD = Pattern.compile("model(-\\d{5}-of-\\d{5})?\\.safetensors");
 
@@ -95,7 +98,7 @@ public final class OutputCheckpoint implements AutoCloseable {
 
   /** Where runs keep what is not part of the checkpoint. */
   static String workFolder(String output) {
-    return Storage.resolve(output, "_owl");
+    return Storage.resolve(output, NOTES);
   }
 
   /**
@@ -107,17 +110,10 @@ public final class OutputCheckpoint implements AutoCloseable {
    */
   public static void requireFree(Storage storage, PruneOptions options) throws IOException {
     String output = options.output();
-    if (stripped(output).equals(stripped(options.model()))) {
+    if (storage.canonical(output).equals(storage.canonical(options.model()))) {
       throw refusedAsInput(output);
     }
-    if ((stripped(options.model()) + "/").startsWith(stripped(workFolder(output)) + "/")) {
-      throw new IllegalArgumentException(
-          "Cannot write to "
-              + output
-              + ": the model that is to be pruned lies in "
-              + workFolder(output)
-              + ", where the run keeps its notes; give another --output");
-    }
+    requireSpared(storage, output, "the model that is to be pruned", options.model());
     if (!storage.exists(output)) {
       return;
     }
@@ -147,6 +143,45 @@ public final class OutputCheckpoint implements AutoCloseable {
     throw occupied(output);
   }
 
+  /**
+   * Refuses something that a run needs and that lies where the run deletes, or where another will.
+   *
+   * @param output folder that the run writes to
+   * @param what it is, for the message
+   * @param location of it, whatever its spelling, and whether it is there or not
+   * @throws IllegalArgumentException if it lies among the run's notes, or under the name of a file
+   *     that a checkpoint consists of
+   */
+  public static void requireSpared(Storage storage, String output, String what, String location)
+      throws IOException {
+    String folder = storage.canonical(output) + "/";
+    String place = storage.canonical(location);
+    if (!place.startsWith(folder)) {
+      return;
+    }
+    String name = place.substring(folder.length()).split("/")[0];
+    boolean note = name.equals(NOTES);
+    if (note || isOfCheckpoint(name)) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + output
+              + ": "
+              + what
+              + " lies in "
+              + Storage.resolve(output, name)
+              + (note ? ", where the run keeps its notes" : ", which the run replaces")
+              + "; give another --output");
+    }
+  }
+
+  /** Whether {@link #clear} takes a file of this name for one of the checkpoint to be replaced. */
+  private static boolean isOfCheckpoint(String name) {
+    return name.equals(INDEX)
+        || SHARD.matcher(name).matches()
+        || UnfinishedFile.is(name, SHARD) // of a process that was killed
+        || SIDECARS.contains(name);
+  }
+
   private static IllegalArgumentException occupied(String output) {
     return new IllegalArgumentException(
         "Cannot write to "
@@ -156,7 +191,7 @@ public final class OutputCheckpoint implements AutoCloseable {
 
   /** Whether there is nothing but locks and marks that dead runs have left. */
   private static boolean isUntouched(Storage storage, String output) throws IOException {
-    return List.of("_owl").containsAll(storage.list(output))
+    return List.of(NOTES).containsAll(storage.list(output))
         && storage.list(workFolder(output)).stream().allMatch(OutputCheckpoint::isOfRuns);
   }
 
@@ -186,6 +221,12 @@ public final class OutputCheckpoint implements AutoCloseable {
     String output = options.output();
     if (storage.exists(output) && isSameFolder(storage, output, options.model())) {
       throw refusedAsInput(output);
+    }
+    Set<String> files = new TreeSet<>(); // links may lead anywhere
+    input.tensors().values().forEach(tensor -> files.add(tensor.file()));
+    input.sidecars().forEach(name -> files.add(Storage.resolve(input.folder(), name)));
+    for (String file : files) {
+      requireSpared(storage, output, file + ", of the model that is to be pruned,", file);
     }
     String id = UUID.randomUUID().toString();
     RunFolder run = new RunFolder(storage, output, fingerprint);
@@ -286,9 +327,7 @@ public final class OutputCheckpoint implements AutoCloseable {
     Set<String> kept = new HashSet<>();
     finished.keySet().forEach(number -> kept.add(shardName(number)));
     for (String name : storage.list(folder)) {
-      if (SHARD.matcher(name).matches() && !kept.contains(name)
-          || UnfinishedFile.is(name, SHARD) // of a process that was killed
-          || SIDECARS.contains(name)) {
+      if (isOfCheckpoint(name) && !kept.contains(name)) {
         storage.delete(Storage.resolve(folder, name));
       }
     }
@@ -334,10 +373,6 @@ public final class OutputCheckpoint implements AutoCloseable {
       storage.delete(workFolder(output));
     }
     return same;
-  }
-
-  private static String stripped(String location) {
-    return location.replaceFirst("^file:(//)?", "").replaceAll("/+$", "");
   }
 
   /** A place for the pruned weights of one linear layer until its block's shard is written. */

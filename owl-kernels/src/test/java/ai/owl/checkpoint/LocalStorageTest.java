@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.io.ObjectOutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -226,6 +227,32 @@ class LocalStorageTest {
     done.set(true);
     observer.join();
     assertThat(sizes).isSubsetOf((long) content.length);
+  }
+
+  @Test
+  void givesEveryLocationOneSpelling() throws IOException {
+    storage.writeAll(at("a/b"), new byte[1]);
+    Files.createSymbolicLink(folder.resolve("link"), folder.resolve("a"));
+    String real = folder.toRealPath().toString();
+    for (String name : new String[] {"a/b", "link/b", "a/./b", "x/../link/b", "a//b"}) {
+      assertThat(storage.canonical(at("") + "/" + name)).as(name).isEqualTo(real + "/a/b");
+      assertThat(storage.canonical("file:" + folder + "/" + name)).isEqualTo(real + "/a/b");
+    }
+    assertThat(storage.canonical(at("link/none/c/"))).isEqualTo(real + "/a/none/c");
+    assertThat(storage.canonical("/")).isEqualTo("/");
+  }
+
+  @Test
+  void stampsWhatWasWritten() throws IOException {
+    storage.writeAll(at("a"), new byte[1]);
+    Files.setLastModifiedTime(folder.resolve("a"), FileTime.fromMillis(1000));
+    String stamp = storage.stamp(at("a"));
+    assertThat(storage.stamp(at("a"))).isEqualTo(stamp).isEqualTo("1 1000000000");
+    Files.setLastModifiedTime(folder.resolve("a"), FileTime.fromMillis(1001));
+    assertThat(storage.stamp(at("a"))).isNotEqualTo(stamp);
+    assertThatThrownBy(() -> storage.stamp(at("none")))
+        .isInstanceOf(FileNotFoundException.class)
+        .hasMessage(at("none") + ": it does not exist");
   }
 
   private String at(String name) {

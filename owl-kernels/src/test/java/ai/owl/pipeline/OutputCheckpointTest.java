@@ -750,8 +750,69 @@ class OutputCheckpointTest {
             () ->
                 OutputCheckpoint.requireFree(
                     storage, PruneOptions.defaults("out/_owl/model", "out").withOverwrite(true)))
-        .withMessageStartingWith("Cannot write to out: ")
-        .withMessageContaining("out/_owl");
+        .withMessage(
+            "Cannot write to out: the model that is to be pruned lies in out/_owl, where the run"
+                + " keeps its notes; give another --output");
+  }
+
+  /** Whatever it is called: all of it would be deleted. */
+  @Test
+  void refusesAModelThatItWouldDelete(@TempDir Path folder) throws IOException {
+    LocalStorage local = new LocalStorage();
+    Path out = folder.resolve("out");
+    new SampleModel().write(local, out.resolve("_owl/m").toString());
+    new SampleModel().write(local, out.resolve("vocab.json").toString());
+    new SampleModel().write(local, out.resolve("kept").toString());
+    Files.createSymbolicLink(folder.resolve("link"), out);
+    Files.createSymbolicLink(folder.resolve("notes"), out.resolve("_owl"));
+    Path relative = Path.of("").toAbsolutePath().relativize(out.toAbsolutePath());
+    for (String model :
+        List.of(
+            out + "/_owl/m",
+            out + "/./_owl//m/",
+            folder + "/link/_owl/m",
+            folder + "/notes/m",
+            folder + "/x/../notes/m",
+            "file://" + out + "/_owl/m",
+            relative + "/_owl/m",
+            out + "/vocab.json")) {
+      for (String output : List.of(out.toString(), folder + "/link", relative.toString())) {
+        assertThatIllegalArgumentException()
+            .as(model)
+            .isThrownBy(
+                () ->
+                    OutputCheckpoint.requireFree(
+                        local, PruneOptions.defaults(model, output).withOverwrite(true)))
+            .withMessageStartingWith(
+                "Cannot write to " + output + ": the model that is to be pruned lies in " + output)
+            .withMessageEndingWith("; give another --output");
+      }
+    }
+    OutputCheckpoint.requireFree(
+        local, PruneOptions.defaults(out + "/kept", out.toString()).withOverwrite(true));
+  }
+
+  /** As in a cache of downloads, where a model is a folder of links. */
+  @Test
+  void refusesAModelWhoseFilesLieWhereItDeletes(@TempDir Path folder) throws IOException {
+    LocalStorage local = new LocalStorage();
+    Path out = folder.resolve("out");
+    new SampleModel().write(local, out.resolve("_owl/m").toString());
+    Path links = Files.createDirectory(folder.resolve("links"));
+    for (String name : local.list(out + "/_owl/m")) {
+      Files.createSymbolicLink(links.resolve(name), out.resolve("_owl/m").resolve(name));
+    }
+    input = Checkpoint.open(local, links.toString());
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () ->
+                begin(
+                    local,
+                    PruneOptions.defaults(links.toString(), out.toString()).withOverwrite(true),
+                    "f00d"))
+        .withMessageStartingWith("Cannot write to " + out + ": " + links)
+        .withMessageContaining("lies in " + out + "/_owl, where the run keeps its notes");
+    assertThat(local.list(out + "/_owl")).containsExactly("m");
   }
 
   /** Tells of every deletion before it happens. */

@@ -7,6 +7,7 @@ import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorRef;
 import ai.owl.oracle.Fixture;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
@@ -20,6 +21,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -177,6 +179,40 @@ class BrokenOffRunTest {
         .doesNotExist();
   }
 
+  /** Half of each would be the checkpoint of neither. */
+  @Test
+  void doesNotGoOnWithAModelThatWasChangedInPlace() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    String model = output("model");
+    for (String name : STORAGE.list(fixture.model())) {
+      STORAGE.writeAll(
+          Storage.resolve(model, name),
+          STORAGE.readAll(Storage.resolve(fixture.model(), name), 1 << 30));
+    }
+    PruneOptions options = PruneOptions.defaults(model, output("out"));
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00001/complete");
+    assertThatThrownBy(() -> prune(fixture, options, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    TensorRef changed =
+        Checkpoint.open(STORAGE, model).tensors().values().stream()
+            .max(Comparator.comparingLong(TensorRef::bytes))
+            .orElseThrow();
+    String digest = Checkpoint.open(STORAGE, model).digest();
+    byte[] bytes = STORAGE.readAll(changed.file(), 1 << 30);
+    bytes[(int) changed.position()]++;
+    STORAGE.writeAll(changed.file(), bytes);
+    assertThat(Checkpoint.open(STORAGE, model).digest()).isEqualTo(digest);
+    assertThatThrownBy(() -> prune(fixture, options, STORAGE, Progress.NONE))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("a run of another model or with other calibration tokens was broken");
+    prune(fixture, options.withOverwrite(true), STORAGE, Progress.NONE);
+    bytes[(int) changed.position()]++;
+    STORAGE.writeAll(changed.file(), bytes);
+    assertThatThrownBy(() -> prune(fixture, options, STORAGE, Progress.NONE))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("give --overwrite to replace it");
+  }
+
   private static PruneReport prune(
       Fixture fixture, PruneOptions options, Storage storage, Progress progress)
       throws IOException {
@@ -287,6 +323,11 @@ class BrokenOffRunTest {
           stream.abort();
         }
       };
+    }
+
+    @Override
+    public String stamp(String location) throws IOException {
+      return files.stamp(location);
     }
 
     @Override
