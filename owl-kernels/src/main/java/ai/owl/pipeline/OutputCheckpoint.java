@@ -3,6 +3,7 @@ package ai.owl.pipeline;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorRef;
 import ai.owl.checkpoint.UnfinishedFile;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
@@ -22,6 +23,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 
 /**
@@ -51,6 +53,11 @@ public final class OutputCheckpoint implements AutoCloseable {
   private static final Pattern SHARD = Pattern.compile("model(-\\d{5}-of-\\d{5})?\\.safetensors");
 
   private static final String MARK = ".started";
+
+  private static final Pattern PROBE =
+      Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.probe");
+
+  private static final Set<String> REPORTS = Set.of("report.json", "report.html");
 
   /** What would be taken for the new model's if the new model has none of its own. */
   private static final Set<String> SIDECARS =
@@ -189,14 +196,26 @@ public final class OutputCheckpoint implements AutoCloseable {
             + ": there is something in it; give --overwrite to replace it, or another --output");
   }
 
-  /** Whether there is nothing but locks and marks that dead runs have left. */
+  /** Whether there is nothing but what dead runs have left that did not come far. */
   private static boolean isUntouched(Storage storage, String output) throws IOException {
-    return List.of(NOTES).containsAll(storage.list(output))
-        && storage.list(workFolder(output)).stream().allMatch(OutputCheckpoint::isOfRuns);
+    for (String name : storage.list(output)) {
+      if (!name.equals(NOTES) && !UnfinishedFile.is(name)) {
+        return false;
+      }
+    }
+    for (String name : storage.list(workFolder(output))) {
+      if (!name.equals(RunLock.NAME)
+          && !isOfMoment(name)
+          && !RunFolder.isLeftover(storage, output, name)) {
+        return false;
+      }
+    }
+    return true;
   }
 
-  private static boolean isOfRuns(String name) {
-    return name.equals(RunLock.NAME) || name.endsWith(MARK);
+  /** Whether a note is gone before long, if its run is not killed. */
+  private static boolean isOfMoment(String name) {
+    return name.endsWith(MARK) || PROBE.matcher(name).matches() || UnfinishedFile.is(name);
   }
 
   /**
@@ -229,7 +248,7 @@ public final class OutputCheckpoint implements AutoCloseable {
       requireSpared(storage, output, file + ", of the model that is to be pruned,", file);
     }
     String id = UUID.randomUUID().toString();
-    RunFolder run = new RunFolder(storage, output, fingerprint);
+    RunFolder run = new RunFolder(storage, output, fingerprint, progress);
     RunLock lock = RunLock.take(storage, output, id, timing, progress);
     String mark = Storage.resolve(workFolder(output), id + MARK);
     OutputCheckpoint begun = new OutputCheckpoint(storage, input, model, output, run, lock, mark);
@@ -249,7 +268,7 @@ public final class OutputCheckpoint implements AutoCloseable {
         Optional<FinishedShard> known =
             FinishedShard.read(
                 storage, run.record(shardName(shard)), Storage.resolve(folder, shardName(shard)));
-        if (known.isPresent()) {
+        if (known.filter(of(shard)).isPresent()) {
           finished.put(shard, known.get());
         }
       }
@@ -269,7 +288,7 @@ public final class OutputCheckpoint implements AutoCloseable {
     }
     committed = ours && index && finished.size() == model.blocks().size() + 1;
     for (String name : storage.list(workFolder(folder))) {
-      if (name.endsWith(MARK)) {
+      if (isOfMoment(name)) {
         storage.delete(Storage.resolve(workFolder(folder), name));
       }
     }
@@ -281,10 +300,21 @@ public final class OutputCheckpoint implements AutoCloseable {
     } else if (!ours) {
       run.delete();
     }
-    if (!committed) {
+    if (committed) {
+      run.deleteWork(); // if whoever committed was killed before that
+    } else {
       storage.writeAll(mark, new byte[0]);
     }
     run.describe(options, model);
+  }
+
+  /** Whether a record may be that of a shard. */
+  private Predicate<FinishedShard> of(int shard) {
+    List<TensorRef> tensors =
+        shard == 0 ? model.outside() : model.blocks().get(shard - 1).tensors();
+    List<String> names = tensors.stream().map(TensorRef::name).toList();
+    return known ->
+        known.receipt().file().equals(shardName(shard)) && known.receipt().tensors().equals(names);
   }
 
   /** What is kept of this run. */
@@ -316,8 +346,8 @@ public final class OutputCheckpoint implements AutoCloseable {
 
   /**
    * Takes away the checkpoint that is to be replaced, if there is one; everything else that
-   * somebody keeps in the folder stays, and so do this run's finished shards. From here on shards
-   * may be written.
+   * somebody keeps in the folder stays, among the notes too, and so do this run's finished shards.
+   * From here on shards may be written.
    */
   public void clear() throws IOException {
     requireMark();
@@ -334,9 +364,15 @@ public final class OutputCheckpoint implements AutoCloseable {
     for (String name : storage.list(workFolder(folder))) {
       String location = Storage.resolve(workFolder(folder), name);
       if (!location.equals(mark)
-          && !name.equals(RunLock.NAME)
-          && !location.equals(run.location())) {
+          && (isOfMoment(name)
+              || REPORTS.contains(name)
+              || RunFolder.isLeftover(storage, folder, name) && !name.equals(run.fingerprint()))) {
         storage.delete(location);
+      }
+    }
+    for (RunFolder other : RunFolder.in(storage, folder)) {
+      if (!other.fingerprint().equals(run.fingerprint())) {
+        other.delete();
       }
     }
   }

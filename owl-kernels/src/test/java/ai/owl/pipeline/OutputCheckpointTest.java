@@ -668,6 +668,98 @@ class OutputCheckpointTest {
   }
 
   @Test
+  void trustsNoRecordOfSomethingElse() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0, 1);
+    first.abort(true);
+    byte[] good = storage.files.get(record(2));
+    String text = new String(good, UTF_8);
+    for (String bad :
+        List.of(
+            "",
+            "[]",
+            text.replaceFirst("\"model.layers[^,]*,", ""),
+            text.replace("-00002-of-", "-00007-of-"))) {
+      storage.writeAll(record(2), bad.getBytes(UTF_8));
+      OutputCheckpoint output = begin(OPTIONS);
+      assertThat(output.finishedBlocks()).containsOnlyKeys(1);
+      output.abort(true);
+    }
+    storage.files.remove(record(2));
+    storage.writeAll(record(2) + "/x", good);
+    assertThat(begin(OPTIONS).finishedBlocks()).containsOnlyKeys(1);
+  }
+
+  /** None of it is worth a question. */
+  @Test
+  void takesAFolderInWhichARunWasKilledEarly() throws IOException {
+    String id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    List<String> left =
+        List.of(
+            "out/_owl/.lock.json." + id + ".part",
+            "out/_owl/" + id + ".probe",
+            "out/_owl/" + id + ".started",
+            "out/_owl/f00d/.run.json." + id + ".part",
+            "out/_owl/beef/.run.json." + id + ".part",
+            "out/_owl/cafe/shards/model-00001-of-00003.safetensors.json", // half deleted
+            "out/.model-00001-of-00003.safetensors." + id + ".part");
+    for (String file : left) {
+      storage.writeAll(file, new byte[1]);
+      OutputCheckpoint.requireFree(storage, OPTIONS);
+    }
+    OutputCheckpoint output = begin(OPTIONS);
+    output.commit(writeAll(output));
+    output.close();
+    assertThat(storage.files).doesNotContainKeys(left.toArray(String[]::new));
+    assertThat(storage.list("out/_owl")).containsExactly("f00d");
+    storage.delete("out");
+    storage.writeAll("out/_owl/cafe/thesis.txt", new byte[1]);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(OPTIONS))
+        .withMessageContaining("there is something in it");
+  }
+
+  @Test
+  void leavesWhatOthersKeepAmongItsNotes() throws IOException {
+    storage.writeAll("out/_owl/calibration.safetensors", new byte[1]);
+    storage.writeAll("out/_owl/cafe/thesis.txt", new byte[1]);
+    storage.writeAll("out/_owl/beef/run.json", new byte[1]);
+    OutputCheckpoint output = begin(OPTIONS.withOverwrite(true));
+    output.commit(writeAll(output));
+    output.close();
+    assertThat(storage.list("out/_owl")).containsExactly("cafe", "calibration.safetensors", "f00d");
+  }
+
+  @Test
+  void clearsUpAfterARunThatWasKilledWhenItHadCommitted() throws IOException {
+    commitWithRecords();
+    storage.writeAll("out/_owl/f00d/parts/q.safetensors", new byte[9]);
+    storage.writeAll("out/_owl/f00d/passes/pruned/before-block-00008/complete", new byte[0]);
+    OutputCheckpoint again = begin(OPTIONS);
+    assertThat(again.isCommitted()).isTrue();
+    assertThat(storage.list("out/_owl/f00d")).containsExactly("run.json", "shards");
+    again.close();
+  }
+
+  private void commitWithRecords() throws IOException {
+    OutputCheckpoint output = begin(OPTIONS);
+    writeSome(output, 0, 1);
+    OutputShard outside = output.outsideShard();
+    outside.finish(storage, output.writeOutside(), List.of());
+    output.commit(receipts());
+    output.close();
+  }
+
+  private List<ShardReceipt> receipts() throws IOException {
+    List<ShardReceipt> receipts = new ArrayList<>();
+    for (int number = 1; number <= 3; number++) {
+      receipts.add(
+          FinishedShard.read(storage, record(number), shard(number)).orElseThrow().receipt());
+    }
+    return receipts;
+  }
+
+  @Test
   void knowsThatItIsCommitted() throws IOException {
     OutputCheckpoint first = begin(OPTIONS);
     writeSome(first, 0, 1);

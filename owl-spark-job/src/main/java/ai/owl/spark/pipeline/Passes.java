@@ -9,6 +9,7 @@ import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.evaluation.Accuracy;
@@ -27,6 +28,8 @@ import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.spark.metrics.WorkCounters;
+import java.io.EOFException;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
@@ -91,7 +94,7 @@ final class Passes implements AutoCloseable {
     if (statistics.size() == blocks.size()) {
       return statistics;
     }
-    int first = record.newest(statistics.size());
+    int first = entrance(sequences, 1, record, statistics.size());
     clock.skip(first);
     try (HiddenStates hidden = enter(sequences, 1, record, first)) {
       for (BlockLayout block : blocks.subList(first, blocks.size())) {
@@ -113,6 +116,29 @@ final class Passes implements AutoCloseable {
       }
     }
     return statistics;
+  }
+
+  /**
+   * The block that a pass goes on with: the last before which there are hidden states, but none
+   * after {@code most}. States that cannot be used are given up; what is known of the blocks before
+   * them stays known.
+   */
+  private int entrance(Samples sequences, int group, PassRecord record, int most) {
+    for (int block = record.newest(most); block > 0; block = record.newest(most)) {
+      Optional<String> unusable =
+          HiddenStates.unusable(
+              spark, source, sequences.count(), group, partitions, record.states(block));
+      if (unusable.isEmpty()) {
+        return block;
+      }
+      clock.warn(
+          unusable.get()
+              + " cannot be used: the hidden states before block "
+              + block
+              + " are computed anew");
+      record.drop(block);
+    }
+    return 0;
   }
 
   /** The states that enter a block: of the embeddings, or those that an earlier run has kept. */
@@ -227,7 +253,7 @@ final class Passes implements AutoCloseable {
     if (statistics.size() == blocks.size()) {
       return statistics;
     }
-    int first = record.newest(Math.max(0, statistics.size() - 1));
+    int first = entrance(sequences, 1, record, Math.max(0, statistics.size() - 1));
     clock.skip(first);
     try (HiddenStates hidden = enter(sequences, 1, record, first)) {
       // The states wait before a block until it is pruned, which takes what is seen there.
@@ -322,7 +348,7 @@ final class Passes implements AutoCloseable {
     if (solved.size() == blocks.size()) {
       return new Solved(solved, linears);
     }
-    int first = record.newest(solved.size());
+    int first = entrance(sequences, BlockGrams.GROUP, record, solved.size());
     clock.skip(first);
     try (HiddenStates hidden = enter(sequences, BlockGrams.GROUP, record, first)) {
       for (BlockLayout block : blocks.subList(first, blocks.size())) {
@@ -354,7 +380,12 @@ final class Passes implements AutoCloseable {
     List<TensorRef> weights = new ArrayList<>();
     try {
       for (LinearLayer linear : block.linears()) {
-        place.apply(linear).written(source.storage()).ifPresent(weights::add);
+        OutputShard part = place.apply(linear);
+        try {
+          part.written(source.storage(), linear).ifPresent(weights::add);
+        } catch (FileNotFoundException | EOFException | MalformedCheckpointException damaged) {
+          clock.warn(part.location() + " cannot be used: its block is pruned anew");
+        }
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);

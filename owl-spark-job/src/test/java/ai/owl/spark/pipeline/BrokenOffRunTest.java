@@ -21,6 +21,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -30,6 +31,7 @@ import java.util.stream.Stream;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Named;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -177,6 +179,86 @@ class BrokenOffRunTest {
         .doesNotContain("begin: calibrate", "step: block 0 of propagate");
     assertThat(Path.of(options.output(), "_owl", status.runs().get(0).fingerprint(), "passes"))
         .doesNotExist();
+  }
+
+  /** Damages what a run has left. */
+  private interface Damage {
+    void to(Path run) throws IOException;
+  }
+
+  static Stream<Named<Damage>> damages() {
+    String state = "passes/pruned/before-block-00001/hidden-states-000002.safetensors";
+    return Stream.of(
+        Named.of("a state is missing", run -> Files.delete(run.resolve(state))),
+        Named.of("a state is cut off", run -> cut(run.resolve(state))),
+        Named.of("a state is empty", run -> Files.write(run.resolve(state), new byte[0])),
+        Named.of("a state is a folder", run -> makeFolder(run.resolve(state))),
+        Named.of(
+            "a result is cut off", run -> cut(run.resolve("passes/pruned/blocks/block-00000"))),
+        Named.of("a folder is a result", run -> makeFolder(run.resolve("results/dense-model"))),
+        Named.of("the dense model is cut off", run -> cut(run.resolve("results/dense-model"))));
+  }
+
+  private static void cut(Path file) throws IOException {
+    byte[] bytes = Files.readAllBytes(file);
+    Files.write(file, Arrays.copyOf(bytes, bytes.length - 5));
+  }
+
+  private static void makeFolder(Path file) throws IOException {
+    Files.delete(file);
+    Files.createDirectory(file);
+    Files.write(file.resolve("x"), new byte[1]);
+  }
+
+  /** What is kept saves time; a run comes to the same end without it. */
+  @ParameterizedTest
+  @MethodSource("damages")
+  void findsOutAnewWhatItCannotUse(Damage damage) throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("undisturbed"));
+    prune(fixture, options, STORAGE, Progress.NONE);
+    PruneOptions again = options.withOutput(output("again"));
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00001/complete");
+    assertThatThrownBy(() -> prune(fixture, again, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    damage.to(run(again));
+    List<String> told = new ArrayList<>();
+    prune(fixture, again, STORAGE, telling(told));
+    assertThat(told)
+        .contains("say: going on with a run that was broken off: 0 of 4 shards are written")
+        .filteredOn(message -> message.contains("cannot be used: "))
+        .hasSize(1);
+    assertThat(Folders.digests(Path.of(again.output())))
+        .isEqualTo(Folders.digests(Path.of(options.output())));
+  }
+
+  private static Path run(PruneOptions options) throws IOException {
+    String fingerprint = RunStatus.of(STORAGE, options.output()).runs().get(0).fingerprint();
+    return Path.of(options.output(), "_owl", fingerprint);
+  }
+
+  @Test
+  void prunesAnewABlockWhosePartsItCannotUse() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options =
+        PruneOptions.defaults(fixture.model(), output("undisturbed")).withPruner(new SparseGpt());
+    prune(fixture, options, STORAGE, Progress.NONE);
+    PruneOptions again = options.withOutput(output("again"));
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00002/complete");
+    assertThatThrownBy(() -> prune(fixture, again, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    String parts = run(again).resolve("parts").toString();
+    String part =
+        STORAGE.list(parts).stream()
+            .filter(name -> name.contains("layers.1.mlp.down_proj"))
+            .findFirst()
+            .orElseThrow();
+    cut(Path.of(parts, part));
+    List<String> told = new ArrayList<>();
+    prune(fixture, again, STORAGE, telling(told));
+    assertThat(told).anyMatch(message -> message.endsWith(" its block is pruned anew"));
+    assertThat(Folders.digests(Path.of(again.output())))
+        .isEqualTo(Folders.digests(Path.of(options.output())));
   }
 
   /** Half of each would be the checkpoint of neither. */
