@@ -1,19 +1,25 @@
 package ai.owl.pipeline;
 
 import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.checkpoint.UnfinishedFile;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -50,6 +56,9 @@ public final class OutputCheckpoint implements AutoCloseable {
 
   private static final String NOTES = "_owl";
 
+  private static final int COPIED = 1 << 20; // bytes of a file at a time
+  private static final int MAX_INDEX = 100 << 20;
+
   private static final Pattern SHARD = Pattern.compile("model(-\\d{5}-of-\\d{5})?\\.safetensors");
 
   private static final String MARK = ".started";
@@ -85,6 +94,7 @@ public final class OutputCheckpoint implements AutoCloseable {
   private boolean cleared;
   private boolean committing;
   private boolean committed;
+  private boolean mended; // a checkpoint that was published before
 
   private OutputCheckpoint(
       Storage storage,
@@ -101,6 +111,31 @@ public final class OutputCheckpoint implements AutoCloseable {
     this.run = run;
     this.lock = lock;
     this.mark = mark;
+  }
+
+  /**
+   * Whether there is a checkpoint in a folder: a configuration, and an index that can be read whose
+   * shards are there.
+   */
+  static boolean isWhole(Storage storage, String folder) throws IOException {
+    List<String> names = storage.list(folder);
+    if (!names.contains(INDEX) || !names.contains("config.json")) {
+      return false;
+    }
+    try {
+      JsonNode shards =
+          new JsonMapper()
+              .readTree(storage.readAll(Storage.resolve(folder, INDEX), MAX_INDEX))
+              .path("weight_map");
+      for (JsonNode shard : shards) {
+        if (!names.contains(shard.asText())) {
+          return false;
+        }
+      }
+      return shards.isObject() && !shards.isEmpty();
+    } catch (JsonProcessingException | FileNotFoundException | MalformedCheckpointException bad) {
+      return false;
+    }
   }
 
   /** Where runs keep what is not part of the checkpoint. */
@@ -139,11 +174,25 @@ public final class OutputCheckpoint implements AutoCloseable {
       }
     }
     if (!runs.isEmpty() && !storage.exists(Storage.resolve(output, INDEX))) {
+      Optional<RunFolder> described = Optional.empty();
+      for (RunFolder run : runs) {
+        described =
+            described.isEmpty() && run.description().isPresent() ? Optional.of(run) : described;
+      }
+      if (described.isEmpty()) {
+        throw new IllegalArgumentException(
+            "Cannot write to "
+                + output
+                + ": a run was broken off there, but "
+                + runs.get(0).descriptionLocation()
+                + ", its description, cannot be read; give --overwrite to replace it, or another"
+                + " --output");
+      }
       throw new IllegalArgumentException(
           "Cannot write to "
               + output
               + ": a run with other options was broken off there ("
-              + runs.get(0).difference(options)
+              + described.get().difference(options)
               + "); give its options to go on with it, --overwrite to replace it, or another"
               + " --output");
     }
@@ -253,7 +302,7 @@ public final class OutputCheckpoint implements AutoCloseable {
     String mark = Storage.resolve(workFolder(output), id + MARK);
     OutputCheckpoint begun = new OutputCheckpoint(storage, input, model, output, run, lock, mark);
     try {
-      begun.claim(options, goesOn);
+      begun.claim(options, goesOn, progress);
       return begun;
     } catch (IOException | RuntimeException | Error e) {
       begun.abort(false);
@@ -261,7 +310,7 @@ public final class OutputCheckpoint implements AutoCloseable {
     }
   }
 
-  private void claim(PruneOptions options, boolean goesOn) throws IOException {
+  private void claim(PruneOptions options, boolean goesOn, Progress progress) throws IOException {
     boolean ours = goesOn && run.exists();
     if (ours) {
       for (int shard = 0; shard <= model.blocks().size(); shard++) {
@@ -286,7 +335,17 @@ public final class OutputCheckpoint implements AutoCloseable {
                   + " there; give its own to go on with it, --overwrite to replace it, or another"
                   + " --output");
     }
-    committed = ours && index && finished.size() == model.blocks().size() + 1;
+    if (ours && finished.size() == model.blocks().size() + 1) {
+      Optional<String> damage = index ? damage() : Optional.empty();
+      committed = index && damage.isEmpty();
+      mended = damage.isPresent();
+      damage.ifPresent(
+          name ->
+              progress.warn(
+                  Storage.resolve(folder, name)
+                      + " is not what this run writes: the checkpoint is published anew, from its"
+                      + " shards"));
+    }
     for (String name : storage.list(workFolder(folder))) {
       if (isOfMoment(name)) {
         storage.delete(Storage.resolve(workFolder(folder), name));
@@ -306,6 +365,57 @@ public final class OutputCheckpoint implements AutoCloseable {
       storage.writeAll(mark, new byte[0]);
     }
     run.describe(options, model);
+  }
+
+  /** A file beside the shards that is missing or not what {@link #commit} would write. */
+  private Optional<String> damage() throws IOException {
+    List<ShardReceipt> receipts = finished.values().stream().map(FinishedShard::receipt).toList();
+    if (!holds(Storage.resolve(folder, INDEX), index(receipts))) {
+      return Optional.of(INDEX);
+    }
+    for (String name : input.sidecars()) {
+      if (!isSame(Storage.resolve(input.folder(), name), Storage.resolve(folder, name))) {
+        return Optional.of(name);
+      }
+    }
+    return Optional.empty();
+  }
+
+  private boolean holds(String location, byte[] expected) throws IOException {
+    if (storage.isFolder(location)) {
+      return false;
+    }
+    try (Storage.Reader reader = storage.open(location)) {
+      if (reader.size() != expected.length) {
+        return false;
+      }
+      byte[] all = new byte[expected.length];
+      reader.read(0, all, 0, all.length);
+      return Arrays.equals(all, expected);
+    }
+  }
+
+  private boolean isSame(String one, String other) throws IOException {
+    if (!storage.exists(other) || storage.isFolder(other)) {
+      return false;
+    }
+    try (Storage.Reader ours = storage.open(one);
+        Storage.Reader theirs = storage.open(other)) {
+      if (ours.size() != theirs.size()) {
+        return false;
+      }
+      byte[] expected = new byte[COPIED];
+      byte[] found = new byte[COPIED];
+      for (long at = 0; at < ours.size(); at += COPIED) {
+        int length = (int) Math.min(COPIED, ours.size() - at);
+        ours.read(at, expected, 0, length);
+        theirs.read(at, found, 0, length);
+        if (!Arrays.equals(expected, 0, length, found, 0, length)) {
+          return false;
+        }
+      }
+      return true;
+    }
   }
 
   /** Whether a record may be that of a shard. */
@@ -448,6 +558,28 @@ public final class OutputCheckpoint implements AutoCloseable {
    * @throws IllegalStateException if they do not hold every tensor of the input exactly once
    */
   public void commit(List<ShardReceipt> receipts) throws IOException {
+    byte[] index = index(receipts);
+    requireMark();
+    for (String name : input.sidecars()) {
+      String location = Storage.resolve(folder, name);
+      written.add(location);
+      copy(Storage.resolve(input.folder(), name), location);
+    }
+    requireMark();
+    committing = true;
+    storage.writeAll(Storage.resolve(folder, INDEX), index); // the commit
+    committed = true;
+    run.deleteWork();
+    storage.delete(mark);
+    storage.deleteUnfinished(folder);
+  }
+
+  /**
+   * The file that says in which shard each tensor is.
+   *
+   * @throws IllegalStateException if the shards do not hold every tensor of the input exactly once
+   */
+  private byte[] index(List<ShardReceipt> receipts) {
     Map<String, String> weightMap = new TreeMap<>();
     long bytes = 0;
     for (ShardReceipt receipt : receipts) {
@@ -469,25 +601,11 @@ public final class OutputCheckpoint implements AutoCloseable {
               + " tensors were written, the input has "
               + expected.size());
     }
-    requireMark();
-    for (String name : input.sidecars()) {
-      String location = Storage.resolve(folder, name);
-      written.add(location);
-      copy(Storage.resolve(input.folder(), name), location);
-    }
     ObjectNode index = JsonNodeFactory.instance.objectNode();
     index.putObject("metadata").put("total_size", bytes);
     ObjectNode map = index.putObject("weight_map");
     weightMap.forEach(map::put);
-    requireMark();
-    committing = true;
-    storage.writeAll(
-        Storage.resolve(folder, INDEX),
-        (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)); // the commit
-    committed = true;
-    run.deleteWork();
-    storage.delete(mark);
-    storage.deleteUnfinished(folder);
+    return (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
   }
 
   private void copy(String from, String to) throws IOException {
@@ -504,7 +622,7 @@ public final class OutputCheckpoint implements AutoCloseable {
   }
 
   private static void copy(Storage.Reader reader, OutputStream out) throws IOException {
-    byte[] buffer = new byte[1 << 20];
+    byte[] buffer = new byte[COPIED];
     for (long at = 0; at < reader.size(); ) {
       int length = (int) Math.min(buffer.length, reader.size() - at);
       reader.read(at, buffer, 0, length);
@@ -528,7 +646,7 @@ public final class OutputCheckpoint implements AutoCloseable {
       boolean ours = storage.exists(mark);
       storage.delete(mark);
       kept = mayGoOn && run.isWorthKeeping();
-      if (ours && !committing && !kept) {
+      if (ours && !committing && !kept && !mended) {
         run.delete();
         if (cleared) {
           for (int shard = 0; shard <= model.blocks().size(); shard++) {

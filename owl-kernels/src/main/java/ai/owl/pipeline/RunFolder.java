@@ -1,5 +1,6 @@
 package ai.owl.pipeline;
 
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.UnfinishedFile;
 import ai.owl.model.ModelLayout;
@@ -14,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
 
@@ -97,17 +99,29 @@ public record RunFolder(Storage storage, String output, String fingerprint, Prog
   }
 
   /** What the run is, as {@link #describe} said it; empty if that cannot be read. */
-  JsonNode description() throws IOException {
-    try {
-      return new JsonMapper().readTree(storage.readAll(at(DESCRIPTION), LARGEST));
-    } catch (JsonProcessingException cutOff) {
-      return JsonNodeFactory.instance.objectNode();
+  Optional<JsonNode> description() throws IOException {
+    if (storage.isFolder(at(DESCRIPTION))) {
+      return Optional.empty();
     }
+    try {
+      JsonNode json = new JsonMapper().readTree(storage.readAll(at(DESCRIPTION), LARGEST));
+      return json.path("options").isObject() && json.path("blocks").canConvertToInt()
+          ? Optional.of(json)
+          : Optional.empty();
+    } catch (JsonProcessingException | MalformedCheckpointException damaged) {
+      return Optional.empty();
+    }
+  }
+
+  String descriptionLocation() {
+    return at(DESCRIPTION);
   }
 
   /** Whether these options may be the run's: its model and tokens are another matter. */
   boolean isOf(PruneOptions options) throws IOException {
-    return comparable(options).equals(description().path("options"));
+    return description()
+        .filter(json -> comparable(options).equals(json.path("options")))
+        .isPresent();
   }
 
   /** As it reads from a file: a float is a double there. */
@@ -119,9 +133,9 @@ public record RunFolder(Storage storage, String output, String fingerprint, Prog
     }
   }
 
-  /** What these options do not have in common with the run's. */
+  /** What these options do not have in common with the run's, whose description can be read. */
   String difference(PruneOptions options) throws IOException {
-    JsonNode theirs = description().path("options");
+    JsonNode theirs = description().orElseThrow().path("options");
     JsonNode ours = comparable(options);
     List<String> differences = new ArrayList<>();
     for (Iterator<Map.Entry<String, JsonNode>> fields = ours.fields(); fields.hasNext(); ) {

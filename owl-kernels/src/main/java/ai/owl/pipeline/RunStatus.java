@@ -14,7 +14,8 @@ import java.util.Optional;
  * How far the runs are that write, or wrote, to an output folder.
  *
  * @param output the folder
- * @param whole whether there is a checkpoint in it: its index, which is written last
+ * @param whole whether there is a checkpoint in it: its index, which is written last, and the
+ *     shards that it names
  * @param holder who holds the folder's lock, in words; empty if nobody does
  * @param gone whether that process is known to be dead
  * @param runs those that have left something
@@ -50,7 +51,8 @@ public record RunStatus(
   /**
    * Looks into an output folder; changes nothing.
    *
-   * @throws IllegalArgumentException if no run has left anything there
+   * @throws IllegalArgumentException if no run has left anything there, or what one was cannot be
+   *     read
    */
   public static RunStatus of(Storage storage, String output) throws IOException {
     List<Run> runs = new ArrayList<>();
@@ -60,7 +62,18 @@ public record RunStatus(
         PassRecord record = folder.pass(name, 0);
         passes.add(new Pass(name, record.count(), record.newest(Integer.MAX_VALUE)));
       }
-      JsonNode description = folder.description();
+      JsonNode description =
+          folder
+              .description()
+              .orElseThrow(
+                  () ->
+                      new IllegalArgumentException(
+                          "Cannot tell the status of "
+                              + output
+                              + ": a run has left something there, but "
+                              + folder.descriptionLocation()
+                              + ", its description, cannot be read; give owl prune --overwrite to"
+                              + " replace it"));
       runs.add(
           new Run(
               folder.fingerprint(),
@@ -71,7 +84,7 @@ public record RunStatus(
               description.path("blocks").asInt()));
     }
     Optional<RunLock.Found> lock = RunLock.find(storage, output);
-    boolean whole = storage.exists(Storage.resolve(output, OutputCheckpoint.INDEX));
+    boolean whole = OutputCheckpoint.isWhole(storage, output);
     if (runs.isEmpty() && lock.isEmpty()) {
       throw new IllegalArgumentException(
           "Cannot tell the status of "

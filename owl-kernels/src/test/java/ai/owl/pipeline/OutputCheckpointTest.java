@@ -741,6 +741,103 @@ class OutputCheckpointTest {
     again.close();
   }
 
+  @Test
+  void publishesAnewWhatIsDamagedBesideTheShards() throws IOException {
+    commitWithRecords();
+    TreeMap<String, byte[]> expected = shards();
+    byte[] config = storage.files.get("out/config.json");
+    byte[] other = config.clone();
+    other[other.length - 1]++;
+    List<Runnable> damages =
+        List.of(
+            () -> storage.files.remove("out/config.json"),
+            () -> storage.files.put("out/config.json", other),
+            () -> storage.files.put("out/tokenizer.json", new byte[0]),
+            () -> storage.files.remove("out/LICENSE"),
+            () -> storage.files.put(INDEX, new byte[0]),
+            () -> storage.files.put(INDEX, "{}".getBytes(UTF_8)),
+            () -> storage.files.remove(INDEX));
+    for (Runnable damage : damages) {
+      damage.run();
+      List<String> told = new ArrayList<>();
+      OutputCheckpoint output =
+          OutputCheckpoint.begin(
+              storage, OPTIONS, input, model, "f00d", true, QUICK, telling(told));
+      assertThat(output.isCommitted()).isFalse();
+      assertThat(output.finishedBlocks()).hasSize(2);
+      assertThat(told).hasSize(storage.files.containsKey(INDEX) ? 1 : 0);
+      output.clear();
+      output.commit(receipts());
+      output.close();
+      assertThat(shards().keySet()).isEqualTo(expected.keySet());
+      expected.forEach((name, bytes) -> assertThat(storage.files.get(name)).isEqualTo(bytes));
+      OutputCheckpoint again = begin(OPTIONS);
+      assertThat(again.isCommitted()).isTrue();
+      again.close();
+    }
+  }
+
+  /** Its shards took hours. */
+  @Test
+  void keepsTheShardsOfWhatItWasToPublishAnew() throws IOException {
+    commitWithRecords();
+    storage.files.put(INDEX, new byte[0]);
+    OutputCheckpoint output = begin(OPTIONS);
+    output.clear();
+    output.abort(false); // because of the model, which was damaged since
+    assertThat(begin(OPTIONS).finishedBlocks()).hasSize(2);
+  }
+
+  @Test
+  void callsNoCheckpointWholeThatNobodyCanOpen() throws IOException {
+    commitWithRecords();
+    TreeMap<String, byte[]> whole = new TreeMap<>(storage.files);
+    assertThat(RunStatus.of(storage, "out").isDone()).isTrue();
+    for (String content : List.of("", "[]", "{}", "{\"weight_map\": {}}", "{\"weight_map\"")) {
+      storage.writeAll(INDEX, content.getBytes(UTF_8));
+      assertThat(RunStatus.of(storage, "out").whole()).as(content).isFalse();
+    }
+    storage.files.putAll(whole);
+    for (String name : List.of(shard(2), "out/config.json", INDEX)) {
+      storage.files.remove(name);
+      assertThat(RunStatus.of(storage, "out").whole()).as(name).isFalse();
+      assertThat(RunStatus.of(storage, "out").isDone()).isFalse();
+      storage.files.putAll(whole);
+    }
+  }
+
+  @Test
+  void inventsNothingOfARunWhoseDescriptionCannotBeRead() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0);
+    first.abort(true);
+    String run = "out/_owl/f00d/run.json";
+    byte[] whole = storage.files.get(run);
+    for (byte[] content :
+        List.of(
+            new byte[0],
+            Arrays.copyOf(whole, 40),
+            "[]".getBytes(UTF_8),
+            "{}".getBytes(UTF_8),
+            new byte[2 << 20])) {
+      storage.writeAll(run, content);
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> begin(OPTIONS))
+          .withMessage(
+              "Cannot write to out: a run was broken off there, but out/_owl/f00d/run.json, its"
+                  + " description, cannot be read; give --overwrite to replace it, or another"
+                  + " --output");
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> RunStatus.of(storage, "out"))
+          .withMessage(
+              "Cannot tell the status of out: a run has left something there, but"
+                  + " out/_owl/f00d/run.json, its description, cannot be read; give owl prune"
+                  + " --overwrite to replace it");
+    }
+    begin(OPTIONS.withOverwrite(true)).close();
+    assertThat(RunStatus.of(storage, "out").runs()).hasSize(1);
+  }
+
   private void commitWithRecords() throws IOException {
     OutputCheckpoint output = begin(OPTIONS);
     writeSome(output, 0, 1);
