@@ -323,7 +323,8 @@ final class Passes implements AutoCloseable {
    * behind dense ones, as the propagation says.
    *
    * @param place where the weights of a linear layer are written to
-   * @param grams where the Gram matrices of a block's linear layers are to be kept; none if not
+   * @param grams where the Gram matrices of a block's linear layers are to be kept; none if not. A
+   *     block that is known but whose matrices were not kept there is pruned again.
    * @param record of what is left for a run that goes on with this one
    */
   Solved solve(
@@ -339,7 +340,7 @@ final class Passes implements AutoCloseable {
     for (SolvedBlock known : record.results(SolvedBlock.class)) {
       BlockLayout block = blocks.get(solved.size());
       List<TensorRef> weights = written(block, place);
-      if (weights.size() < block.linears().size()) {
+      if (weights.size() < block.linears().size() || !areKept(known, grams.apply(block))) {
         break;
       }
       solved.add(block.withWeights(weights));
@@ -357,7 +358,8 @@ final class Passes implements AutoCloseable {
           List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
           solved.add(block.withWeights(done.stream().map(SolveTask.Solved::weights).toList()));
           linears.add(done.stream().map(SolveTask.Solved::linear).toList());
-          record.add(block.index(), new SolvedBlock(linears.get(block.index())));
+          record.add(
+              block.index(), new SolvedBlock(linears.get(block.index()), grams.apply(block)));
         }
         if (!after(block).isEmpty()) {
           BlockLayout through =
@@ -372,8 +374,31 @@ final class Passes implements AutoCloseable {
     return new Solved(solved, linears);
   }
 
-  /** What is kept of a block that is solved; its weights lie where they were written to. */
-  private record SolvedBlock(List<PrunedLinear> linears) implements Serializable {}
+  /**
+   * What is kept of a block that is solved; its weights lie where they were written to.
+   *
+   * @param grams where its Gram matrices were kept; none if they were not
+   */
+  private record SolvedBlock(List<PrunedLinear> linears, List<String> grams)
+      implements Serializable {
+    boolean keeps(List<String> asked) {
+      return asked.isEmpty() || asked.equals(grams);
+    }
+  }
+
+  /** Whether the Gram matrices of a known block lie where they are to be kept. */
+  private boolean areKept(SolvedBlock known, List<String> grams) {
+    try {
+      for (String location : grams) {
+        if (!source.storage().exists(location)) {
+          return false;
+        }
+      }
+      return known.keeps(grams);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
 
   /** Where the solved weights of a block's linear layers stand, of as many as are there. */
   private List<TensorRef> written(BlockLayout block, Function<LinearLayer, OutputShard> place) {

@@ -153,6 +153,30 @@ class BrokenOffRunTest {
   }
 
   @Test
+  void mendsACheckpointWhoseOtherFilesAreDamaged() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
+    PruneReport first = prune(fixture, options, STORAGE, Progress.NONE);
+    Path out = Path.of(options.output());
+    Map<String, String> undisturbed = Folders.digests(out);
+    Files.delete(out.resolve("config.json"));
+    Files.write(out.resolve("model.safetensors.index.json"), new byte[0]);
+    assertThat(RunStatus.of(STORAGE, options.output()).whole()).isFalse();
+    List<String> told = new ArrayList<>();
+    PruneReport second = prune(fixture, options, STORAGE, telling(told));
+    assertThat(told)
+        .contains(
+            "warn: "
+                + out.resolve("model.safetensors.index.json")
+                + " is not what this run writes: the checkpoint is published anew, from its shards")
+        .contains("begin: commit")
+        .doesNotContain("begin: calibrate", "begin: propagate", "begin: prune");
+    assertThat(Folders.digests(out)).isEqualTo(undisturbed);
+    assertThat(second.blocks()).isEqualTo(first.blocks());
+    assertThat(RunStatus.of(STORAGE, options.output()).isDone()).isTrue();
+  }
+
+  @Test
   void skipsBlocksWhoseHiddenStatesItKept() throws Exception {
     Fixture fixture = Fixture.golden("mistral-bf16");
     PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
@@ -259,6 +283,43 @@ class BrokenOffRunTest {
     assertThat(told).anyMatch(message -> message.endsWith(" its block is pruned anew"));
     assertThat(Folders.digests(Path.of(again.output())))
         .isEqualTo(Folders.digests(Path.of(options.output())));
+  }
+
+  /** They are to be of all blocks, not only of those that were left to do. */
+  @Test
+  void keepsTheGramMatricesOfBlocksThatWereDoneWithout() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options =
+        PruneOptions.defaults(fixture.model(), output("out"))
+            .withPruner(new SparseGpt())
+            .withPropagation(Propagation.DENSE);
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00002/complete");
+    assertThatThrownBy(() -> prune(fixture, options, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    String statistics = output("statistics");
+    SparkPipeline keeping =
+        new SparkPipeline(spark, STORAGE, Progress.NONE, 3)
+            .withCheckpointInterval(1)
+            .withStatistics(statistics, true);
+    StorageWithAnEnd first = new StorageWithAnEnd("/blocks/block-00000");
+    assertThatThrownBy(
+            () ->
+                new SparkPipeline(spark, first, Progress.NONE, 3)
+                    .withCheckpointInterval(1)
+                    .withStatistics(statistics, true)
+                    .prune(options, Optional.of(fixture.calibration()), Optional.empty()))
+        .hasMessageContaining("the machine is gone");
+    keeping.prune(options, Optional.of(fixture.calibration()), Optional.empty());
+    assertThat(StatisticsStore.open(STORAGE, statistics).hasGrams()).isTrue();
+    assertThat(STORAGE.list(statistics + "/grams"))
+        .extracting(name -> name.substring(0, "block-00000".length()))
+        .contains("block-00000", "block-00001", "block-00002");
+    PruneOptions other = options.withOutput(output("other")).withSparsity(0.5);
+    keeping.prune(other, Optional.of(fixture.calibration()), Optional.empty());
+    PruneOptions alone = other.withOutput(output("alone"));
+    prune(fixture, alone, STORAGE, Progress.NONE);
+    assertThat(Folders.digests(Path.of(other.output())))
+        .isEqualTo(Folders.digests(Path.of(alone.output())));
   }
 
   /** Half of each would be the checkpoint of neither. */
