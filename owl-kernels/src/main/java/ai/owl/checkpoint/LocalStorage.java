@@ -13,6 +13,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
@@ -20,6 +21,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** Files of this machine, by path or {@code file:} URI. */
@@ -130,14 +132,39 @@ public final class LocalStorage implements Storage {
   @Override
   public boolean writeNew(String location, byte[] content) throws IOException {
     Path target = path(location);
-    if (target.getParent() != null) {
-      Files.createDirectories(target.getParent());
+    if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+      return false;
     }
+    // A link to a whole file appears with its content, or not at all: a full disk leaves no empty
+    // file that others would take for one that is held.
+    Path part = target.resolveSibling(UnfinishedFile.nameFor(target.getFileName().toString()));
+    writeAll(part.toString(), content);
     try {
-      Files.write(target, content, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+      Files.createLink(target, part);
       return true;
     } catch (FileAlreadyExistsException e) {
       return false;
+    } catch (UnsupportedOperationException | IOException noLinks) {
+      return createNew(target, content);
+    } finally {
+      Files.deleteIfExists(part);
+    }
+  }
+
+  /** For file systems without links. */
+  private static boolean createNew(Path target, byte[] content) throws IOException {
+    OutputStream out;
+    try {
+      out = Files.newOutputStream(target, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+    } catch (FileAlreadyExistsException e) {
+      return false;
+    }
+    try (out) {
+      out.write(content);
+      return true;
+    } catch (IOException e) {
+      Files.deleteIfExists(target);
+      throw e;
     }
   }
 
@@ -201,6 +228,40 @@ public final class LocalStorage implements Storage {
             return FileVisitResult.CONTINUE;
           }
         });
+  }
+
+  @Override
+  public String canonical(String location) throws IOException {
+    return canonical(path(location).toAbsolutePath()).toString();
+  }
+
+  /** The real path of as much of it as is there, and the rest as it is written. */
+  private static Path canonical(Path path) {
+    for (Path there = path; there.getNameCount() > 0; there = there.getParent()) {
+      try {
+        Path real = there.toRealPath();
+        if (there.equals(path)) {
+          return real;
+        }
+        Path rest = path.subpath(there.getNameCount(), path.getNameCount());
+        Path whole = real.resolve(rest).normalize();
+        // After a step up, what follows may be there.
+        return rest.startsWith(rest.normalize()) ? whole : canonical(whole);
+      } catch (IOException notThereYet) {
+        // Its parent may be there.
+      }
+    }
+    return path.normalize();
+  }
+
+  @Override
+  public String stamp(String location) throws IOException {
+    try {
+      BasicFileAttributes file = Files.readAttributes(path(location), BasicFileAttributes.class);
+      return file.size() + " " + file.lastModifiedTime().to(TimeUnit.NANOSECONDS);
+    } catch (NoSuchFileException e) {
+      throw new FileNotFoundException(location + ": it does not exist");
+    }
   }
 
   /** A location is taken literally, as Hadoop does: {@code %20} in it is no space. */

@@ -79,6 +79,24 @@ public interface Storage extends Serializable {
    */
   default void deleteUnfinished(String folder) throws IOException {}
 
+  /**
+   * One spelling for all locations of a file or folder, whether it is there or not: absolute,
+   * without links where there are such.
+   */
+  default String canonical(String location) throws IOException {
+    return location.replaceFirst("^file:(//)?", "").replaceAll("/+$", "");
+  }
+
+  /**
+   * Changes whenever a file is written: its length and the time of its last change.
+   *
+   * @return the same for every state of the file if the storage knows no such time
+   * @throws java.io.FileNotFoundException if there is no such file
+   */
+  default String stamp(String location) throws IOException {
+    return "";
+  }
+
   /** An output stream whose {@code close} publishes the file and whose {@code abort} forgets it. */
   abstract class FileStream extends OutputStream {
     /** Gives up the file: nothing of what was written will ever be visible. */

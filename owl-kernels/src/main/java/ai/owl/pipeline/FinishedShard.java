@@ -1,5 +1,6 @@
 package ai.owl.pipeline;
 
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
@@ -47,13 +48,16 @@ public record FinishedShard(ShardReceipt receipt, List<PrunedLinear> linears)
    */
   static Optional<FinishedShard> read(Storage storage, String location, String shard)
       throws IOException {
-    if (!storage.exists(location) || !storage.exists(shard)) {
+    if (storage.isFolder(location)) {
+      storage.delete(location); // it would stand in the way of the record
+    }
+    if (!storage.exists(location) || !storage.exists(shard) || storage.isFolder(shard)) {
       return Optional.empty();
     }
     FinishedShard finished;
     try {
       finished = of(new JsonMapper().readTree(storage.readAll(location, LARGEST)));
-    } catch (JsonProcessingException cutOff) {
+    } catch (JsonProcessingException | MalformedCheckpointException cutOff) {
       return Optional.empty();
     }
     try (Storage.Reader file = storage.open(shard)) {

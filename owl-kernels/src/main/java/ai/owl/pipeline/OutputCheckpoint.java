@@ -1,18 +1,25 @@
 package ai.owl.pipeline;
 
 import ai.owl.checkpoint.Checkpoint;
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.ShardReceipt;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorRef;
 import ai.owl.checkpoint.UnfinishedFile;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelLayout;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
@@ -20,7 +27,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.UUID;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 
 /**
@@ -45,9 +54,19 @@ import java.util.regex.Pattern;
 public final class OutputCheckpoint implements AutoCloseable {
   static final String INDEX = "model.safetensors.index.json";
 
+  private static final String NOTES = "_owl";
+
+  private static final int COPIED = 1 << 20; // bytes of a file at a time
+  private static final int MAX_INDEX = 100 << 20;
+
   private static final Pattern SHARD = Pattern.compile("model(-\\d{5}-of-\\d{5})?\\.safetensors");
 
   private static final String MARK = ".started";
+
+  private static final Pattern PROBE =
+      Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.probe");
+
+  private static final Set<String> REPORTS = Set.of("report.json", "report.html");
 
   /** What would be taken for the new model's if the new model has none of its own. */
   private static final Set<String> SIDECARS =
@@ -75,6 +94,7 @@ public final class OutputCheckpoint implements AutoCloseable {
   private boolean cleared;
   private boolean committing;
   private boolean committed;
+  private boolean mended; // a checkpoint that was published before
 
   private OutputCheckpoint(
       Storage storage,
@@ -93,9 +113,34 @@ public final class OutputCheckpoint implements AutoCloseable {
     this.mark = mark;
   }
 
+  /**
+   * Whether there is a checkpoint in a folder: a configuration, and an index that can be read whose
+   * shards are there.
+   */
+  static boolean isWhole(Storage storage, String folder) throws IOException {
+    List<String> names = storage.list(folder);
+    if (!names.contains(INDEX) || !names.contains("config.json")) {
+      return false;
+    }
+    try {
+      JsonNode shards =
+          new JsonMapper()
+              .readTree(storage.readAll(Storage.resolve(folder, INDEX), MAX_INDEX))
+              .path("weight_map");
+      for (JsonNode shard : shards) {
+        if (!names.contains(shard.asText())) {
+          return false;
+        }
+      }
+      return shards.isObject() && !shards.isEmpty();
+    } catch (JsonProcessingException | FileNotFoundException | MalformedCheckpointException bad) {
+      return false;
+    }
+  }
+
   /** Where runs keep what is not part of the checkpoint. */
   static String workFolder(String output) {
-    return Storage.resolve(output, "_owl");
+    return Storage.resolve(output, NOTES);
   }
 
   /**
@@ -107,17 +152,10 @@ public final class OutputCheckpoint implements AutoCloseable {
    */
   public static void requireFree(Storage storage, PruneOptions options) throws IOException {
     String output = options.output();
-    if (stripped(output).equals(stripped(options.model()))) {
+    if (storage.canonical(output).equals(storage.canonical(options.model()))) {
       throw refusedAsInput(output);
     }
-    if ((stripped(options.model()) + "/").startsWith(stripped(workFolder(output)) + "/")) {
-      throw new IllegalArgumentException(
-          "Cannot write to "
-              + output
-              + ": the model that is to be pruned lies in "
-              + workFolder(output)
-              + ", where the run keeps its notes; give another --output");
-    }
+    requireSpared(storage, output, "the model that is to be pruned", options.model());
     if (!storage.exists(output)) {
       return;
     }
@@ -136,15 +174,68 @@ public final class OutputCheckpoint implements AutoCloseable {
       }
     }
     if (!runs.isEmpty() && !storage.exists(Storage.resolve(output, INDEX))) {
+      Optional<RunFolder> described = Optional.empty();
+      for (RunFolder run : runs) {
+        described =
+            described.isEmpty() && run.description().isPresent() ? Optional.of(run) : described;
+      }
+      if (described.isEmpty()) {
+        throw new IllegalArgumentException(
+            "Cannot write to "
+                + output
+                + ": a run was broken off there, but "
+                + runs.get(0).descriptionLocation()
+                + ", its description, cannot be read; give --overwrite to replace it, or another"
+                + " --output");
+      }
       throw new IllegalArgumentException(
           "Cannot write to "
               + output
               + ": a run with other options was broken off there ("
-              + runs.get(0).difference(options)
+              + described.get().difference(options)
               + "); give its options to go on with it, --overwrite to replace it, or another"
               + " --output");
     }
     throw occupied(output);
+  }
+
+  /**
+   * Refuses something that a run needs and that lies where the run deletes, or where another will.
+   *
+   * @param output folder that the run writes to
+   * @param what it is, for the message
+   * @param location of it, whatever its spelling, and whether it is there or not
+   * @throws IllegalArgumentException if it lies among the run's notes, or under the name of a file
+   *     that a checkpoint consists of
+   */
+  public static void requireSpared(Storage storage, String output, String what, String location)
+      throws IOException {
+    String folder = storage.canonical(output) + "/";
+    String place = storage.canonical(location);
+    if (!place.startsWith(folder)) {
+      return;
+    }
+    String name = place.substring(folder.length()).split("/")[0];
+    boolean note = name.equals(NOTES);
+    if (note || isOfCheckpoint(name)) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + output
+              + ": "
+              + what
+              + " lies in "
+              + Storage.resolve(output, name)
+              + (note ? ", where the run keeps its notes" : ", which the run replaces")
+              + "; give another --output");
+    }
+  }
+
+  /** Whether {@link #clear} takes a file of this name for one of the checkpoint to be replaced. */
+  private static boolean isOfCheckpoint(String name) {
+    return name.equals(INDEX)
+        || SHARD.matcher(name).matches()
+        || UnfinishedFile.is(name, SHARD) // of a process that was killed
+        || SIDECARS.contains(name);
   }
 
   private static IllegalArgumentException occupied(String output) {
@@ -154,14 +245,26 @@ public final class OutputCheckpoint implements AutoCloseable {
             + ": there is something in it; give --overwrite to replace it, or another --output");
   }
 
-  /** Whether there is nothing but locks and marks that dead runs have left. */
+  /** Whether there is nothing but what dead runs have left that did not come far. */
   private static boolean isUntouched(Storage storage, String output) throws IOException {
-    return List.of("_owl").containsAll(storage.list(output))
-        && storage.list(workFolder(output)).stream().allMatch(OutputCheckpoint::isOfRuns);
+    for (String name : storage.list(output)) {
+      if (!name.equals(NOTES) && !UnfinishedFile.is(name)) {
+        return false;
+      }
+    }
+    for (String name : storage.list(workFolder(output))) {
+      if (!name.equals(RunLock.NAME)
+          && !isOfMoment(name)
+          && !RunFolder.isLeftover(storage, output, name)) {
+        return false;
+      }
+    }
+    return true;
   }
 
-  private static boolean isOfRuns(String name) {
-    return name.equals(RunLock.NAME) || name.endsWith(MARK);
+  /** Whether a note is gone before long, if its run is not killed. */
+  private static boolean isOfMoment(String name) {
+    return name.endsWith(MARK) || PROBE.matcher(name).matches() || UnfinishedFile.is(name);
   }
 
   /**
@@ -187,13 +290,19 @@ public final class OutputCheckpoint implements AutoCloseable {
     if (storage.exists(output) && isSameFolder(storage, output, options.model())) {
       throw refusedAsInput(output);
     }
+    Set<String> files = new TreeSet<>(); // links may lead anywhere
+    input.tensors().values().forEach(tensor -> files.add(tensor.file()));
+    input.sidecars().forEach(name -> files.add(Storage.resolve(input.folder(), name)));
+    for (String file : files) {
+      requireSpared(storage, output, file + ", of the model that is to be pruned,", file);
+    }
     String id = UUID.randomUUID().toString();
-    RunFolder run = new RunFolder(storage, output, fingerprint);
+    RunFolder run = new RunFolder(storage, output, fingerprint, progress);
     RunLock lock = RunLock.take(storage, output, id, timing, progress);
     String mark = Storage.resolve(workFolder(output), id + MARK);
     OutputCheckpoint begun = new OutputCheckpoint(storage, input, model, output, run, lock, mark);
     try {
-      begun.claim(options, goesOn);
+      begun.claim(options, goesOn, progress);
       return begun;
     } catch (IOException | RuntimeException | Error e) {
       begun.abort(false);
@@ -201,14 +310,14 @@ public final class OutputCheckpoint implements AutoCloseable {
     }
   }
 
-  private void claim(PruneOptions options, boolean goesOn) throws IOException {
+  private void claim(PruneOptions options, boolean goesOn, Progress progress) throws IOException {
     boolean ours = goesOn && run.exists();
     if (ours) {
       for (int shard = 0; shard <= model.blocks().size(); shard++) {
         Optional<FinishedShard> known =
             FinishedShard.read(
                 storage, run.record(shardName(shard)), Storage.resolve(folder, shardName(shard)));
-        if (known.isPresent()) {
+        if (known.filter(of(shard)).isPresent()) {
           finished.put(shard, known.get());
         }
       }
@@ -226,9 +335,19 @@ public final class OutputCheckpoint implements AutoCloseable {
                   + " there; give its own to go on with it, --overwrite to replace it, or another"
                   + " --output");
     }
-    committed = ours && index && finished.size() == model.blocks().size() + 1;
+    if (ours && finished.size() == model.blocks().size() + 1) {
+      Optional<String> damage = index ? damage() : Optional.empty();
+      committed = index && damage.isEmpty();
+      mended = damage.isPresent();
+      damage.ifPresent(
+          name ->
+              progress.warn(
+                  Storage.resolve(folder, name)
+                      + " is not what this run writes: the checkpoint is published anew, from its"
+                      + " shards"));
+    }
     for (String name : storage.list(workFolder(folder))) {
-      if (name.endsWith(MARK)) {
+      if (isOfMoment(name)) {
         storage.delete(Storage.resolve(workFolder(folder), name));
       }
     }
@@ -240,10 +359,72 @@ public final class OutputCheckpoint implements AutoCloseable {
     } else if (!ours) {
       run.delete();
     }
-    if (!committed) {
+    if (committed) {
+      run.deleteWork(); // if whoever committed was killed before that
+    } else {
       storage.writeAll(mark, new byte[0]);
     }
     run.describe(options, model);
+  }
+
+  /** A file beside the shards that is missing or not what {@link #commit} would write. */
+  private Optional<String> damage() throws IOException {
+    List<ShardReceipt> receipts = finished.values().stream().map(FinishedShard::receipt).toList();
+    if (!holds(Storage.resolve(folder, INDEX), index(receipts))) {
+      return Optional.of(INDEX);
+    }
+    for (String name : input.sidecars()) {
+      if (!isSame(Storage.resolve(input.folder(), name), Storage.resolve(folder, name))) {
+        return Optional.of(name);
+      }
+    }
+    return Optional.empty();
+  }
+
+  private boolean holds(String location, byte[] expected) throws IOException {
+    if (storage.isFolder(location)) {
+      return false;
+    }
+    try (Storage.Reader reader = storage.open(location)) {
+      if (reader.size() != expected.length) {
+        return false;
+      }
+      byte[] all = new byte[expected.length];
+      reader.read(0, all, 0, all.length);
+      return Arrays.equals(all, expected);
+    }
+  }
+
+  private boolean isSame(String one, String other) throws IOException {
+    if (!storage.exists(other) || storage.isFolder(other)) {
+      return false;
+    }
+    try (Storage.Reader ours = storage.open(one);
+        Storage.Reader theirs = storage.open(other)) {
+      if (ours.size() != theirs.size()) {
+        return false;
+      }
+      byte[] expected = new byte[COPIED];
+      byte[] found = new byte[COPIED];
+      for (long at = 0; at < ours.size(); at += COPIED) {
+        int length = (int) Math.min(COPIED, ours.size() - at);
+        ours.read(at, expected, 0, length);
+        theirs.read(at, found, 0, length);
+        if (!Arrays.equals(expected, 0, length, found, 0, length)) {
+          return false;
+        }
+      }
+      return true;
+    }
+  }
+
+  /** Whether a record may be that of a shard. */
+  private Predicate<FinishedShard> of(int shard) {
+    List<TensorRef> tensors =
+        shard == 0 ? model.outside() : model.blocks().get(shard - 1).tensors();
+    List<String> names = tensors.stream().map(TensorRef::name).toList();
+    return known ->
+        known.receipt().file().equals(shardName(shard)) && known.receipt().tensors().equals(names);
   }
 
   /** What is kept of this run. */
@@ -275,8 +456,8 @@ public final class OutputCheckpoint implements AutoCloseable {
 
   /**
    * Takes away the checkpoint that is to be replaced, if there is one; everything else that
-   * somebody keeps in the folder stays, and so do this run's finished shards. From here on shards
-   * may be written.
+   * somebody keeps in the folder stays, among the notes too, and so do this run's finished shards.
+   * From here on shards may be written.
    */
   public void clear() throws IOException {
     requireMark();
@@ -286,18 +467,22 @@ public final class OutputCheckpoint implements AutoCloseable {
     Set<String> kept = new HashSet<>();
     finished.keySet().forEach(number -> kept.add(shardName(number)));
     for (String name : storage.list(folder)) {
-      if (SHARD.matcher(name).matches() && !kept.contains(name)
-          || UnfinishedFile.is(name, SHARD) // of a process that was killed
-          || SIDECARS.contains(name)) {
+      if (isOfCheckpoint(name) && !kept.contains(name)) {
         storage.delete(Storage.resolve(folder, name));
       }
     }
     for (String name : storage.list(workFolder(folder))) {
       String location = Storage.resolve(workFolder(folder), name);
       if (!location.equals(mark)
-          && !name.equals(RunLock.NAME)
-          && !location.equals(run.location())) {
+          && (isOfMoment(name)
+              || REPORTS.contains(name)
+              || RunFolder.isLeftover(storage, folder, name) && !name.equals(run.fingerprint()))) {
         storage.delete(location);
+      }
+    }
+    for (RunFolder other : RunFolder.in(storage, folder)) {
+      if (!other.fingerprint().equals(run.fingerprint())) {
+        other.delete();
       }
     }
   }
@@ -345,10 +530,6 @@ public final class OutputCheckpoint implements AutoCloseable {
     return same;
   }
 
-  private static String stripped(String location) {
-    return location.replaceFirst("^file:(//)?", "").replaceAll("/+$", "");
-  }
-
   /** A place for the pruned weights of one linear layer until its block's shard is written. */
   public OutputShard part(LinearLayer linear) {
     return new OutputShard(run.part(linear.name()), mark);
@@ -386,6 +567,28 @@ public final class OutputCheckpoint implements AutoCloseable {
    * @throws IllegalStateException if they do not hold every tensor of the input exactly once
    */
   public void commit(List<ShardReceipt> receipts) throws IOException {
+    byte[] index = index(receipts);
+    requireMark();
+    for (String name : input.sidecars()) {
+      String location = Storage.resolve(folder, name);
+      written.add(location);
+      copy(Storage.resolve(input.folder(), name), location);
+    }
+    requireMark();
+    committing = true;
+    storage.writeAll(Storage.resolve(folder, INDEX), index); // the commit
+    committed = true;
+    run.deleteWork();
+    storage.delete(mark);
+    storage.deleteUnfinished(folder);
+  }
+
+  /**
+   * The file that says in which shard each tensor is.
+   *
+   * @throws IllegalStateException if the shards do not hold every tensor of the input exactly once
+   */
+  private byte[] index(List<ShardReceipt> receipts) {
     Map<String, String> weightMap = new TreeMap<>();
     long bytes = 0;
     for (ShardReceipt receipt : receipts) {
@@ -407,25 +610,11 @@ public final class OutputCheckpoint implements AutoCloseable {
               + " tensors were written, the input has "
               + expected.size());
     }
-    requireMark();
-    for (String name : input.sidecars()) {
-      String location = Storage.resolve(folder, name);
-      written.add(location);
-      copy(Storage.resolve(input.folder(), name), location);
-    }
     ObjectNode index = JsonNodeFactory.instance.objectNode();
     index.putObject("metadata").put("total_size", bytes);
     ObjectNode map = index.putObject("weight_map");
     weightMap.forEach(map::put);
-    requireMark();
-    committing = true;
-    storage.writeAll(
-        Storage.resolve(folder, INDEX),
-        (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)); // the commit
-    committed = true;
-    run.deleteWork();
-    storage.delete(mark);
-    storage.deleteUnfinished(folder);
+    return (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
   }
 
   private void copy(String from, String to) throws IOException {
@@ -442,7 +631,7 @@ public final class OutputCheckpoint implements AutoCloseable {
   }
 
   private static void copy(Storage.Reader reader, OutputStream out) throws IOException {
-    byte[] buffer = new byte[1 << 20];
+    byte[] buffer = new byte[COPIED];
     for (long at = 0; at < reader.size(); ) {
       int length = (int) Math.min(buffer.length, reader.size() - at);
       reader.read(at, buffer, 0, length);
@@ -466,7 +655,7 @@ public final class OutputCheckpoint implements AutoCloseable {
       boolean ours = storage.exists(mark);
       storage.delete(mark);
       kept = mayGoOn && run.isWorthKeeping();
-      if (ours && !committing && !kept) {
+      if (ours && !committing && !kept && !mended) {
         run.delete();
         if (cleared) {
           for (int shard = 0; shard <= model.blocks().size(); shard++) {

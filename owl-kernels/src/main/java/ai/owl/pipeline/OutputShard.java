@@ -1,5 +1,6 @@
 package ai.owl.pipeline;
 
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.SafetensorsFile;
 import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.ShardReceipt;
@@ -60,11 +61,23 @@ public record OutputShard(String location, String record, String mark) implement
     return SafetensorsFile.open(storage, location).tensors().get(0);
   }
 
-  /** Where the weights stand that an earlier run has written there, if it has. */
-  public Optional<TensorRef> written(Storage storage) throws IOException {
-    return storage.exists(location)
-        ? Optional.of(SafetensorsFile.open(storage, location).tensors().get(0))
-        : Optional.empty();
+  /**
+   * Where the weights of a linear layer stand that an earlier run has written there, if it has.
+   *
+   * @throws MalformedCheckpointException if what is there is damaged, or something else
+   */
+  public Optional<TensorRef> written(Storage storage, LinearLayer linear) throws IOException {
+    if (!storage.exists(location)) {
+      return Optional.empty();
+    }
+    List<TensorRef> tensors = SafetensorsFile.open(storage, location).tensors();
+    if (tensors.size() != 1
+        || tensors.get(0).type() != linear.weight().type()
+        || !tensors.get(0).shape().equals(linear.weight().shape())) {
+      throw new MalformedCheckpointException(
+          "Cannot use " + location + ": it does not hold the weights of " + linear.name());
+    }
+    return Optional.of(tensors.get(0));
   }
 
   /** Writes the shard; it appears whole, or not at all. */

@@ -28,27 +28,30 @@ public final class PassRecord {
   private final Storage storage;
   private final Optional<String> folder;
   private final int interval;
+  private final Progress progress;
 
-  private PassRecord(Storage storage, Optional<String> folder, int interval) {
+  private PassRecord(Storage storage, Optional<String> folder, int interval, Progress progress) {
     this.storage = storage;
     this.folder = folder;
     this.interval = interval;
+    this.progress = progress;
   }
 
   /** For a pass that begins from the beginning and leaves nothing. */
   public static PassRecord none(Storage storage) {
-    return new PassRecord(storage, Optional.empty(), 0);
+    return new PassRecord(storage, Optional.empty(), 0, Progress.NONE);
   }
 
   /**
    * @param interval hidden states are kept every so many blocks; never if it is 0
+   * @param progress is told of what cannot be used
    */
-  static PassRecord in(Storage storage, String folder, int interval) {
-    return new PassRecord(storage, Optional.of(folder), interval);
+  static PassRecord in(Storage storage, String folder, int interval, Progress progress) {
+    return new PassRecord(storage, Optional.of(folder), interval, progress);
   }
 
   private Optional<KeptResults> results() {
-    return folder.map(at -> new KeptResults(storage, Storage.resolve(at, BLOCKS)));
+    return folder.map(at -> new KeptResults(storage, Storage.resolve(at, BLOCKS), progress));
   }
 
   private static String block(int index) {
@@ -107,6 +110,15 @@ public final class PassRecord {
         }
       }
       return newest;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Gives up the hidden states before a block; the results of blocks stay. */
+  public void drop(int block) {
+    try {
+      storage.delete(states(block));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

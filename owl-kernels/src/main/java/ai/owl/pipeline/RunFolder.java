@@ -1,6 +1,8 @@
 package ai.owl.pipeline;
 
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.UnfinishedFile;
 import ai.owl.model.ModelLayout;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -8,12 +10,13 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
@@ -32,9 +35,9 @@ import java.util.regex.Pattern;
  *
  * @param output the folder that the checkpoint is written to
  * @param fingerprint {@link PruneRun#fingerprint}
+ * @param progress is told of what is kept and cannot be used
  */
-public record RunFolder(Storage storage, String output, String fingerprint)
-    implements Serializable {
+public record RunFolder(Storage storage, String output, String fingerprint, Progress progress) {
   /** Among the results: what the run wants to know of the dense model. */
   public static final String DENSE_MODEL = "dense-model";
 
@@ -44,6 +47,7 @@ public record RunFolder(Storage storage, String output, String fingerprint)
   private static final String RESULTS = "results";
   private static final String PARTS = "parts";
   private static final String PASSES = "passes";
+  private static final Set<String> OWN = Set.of(SHARDS, RESULTS, PARTS, PASSES);
   private static final Pattern FINGERPRINT = Pattern.compile("[0-9a-f]{4,64}");
   private static final int LARGEST = 1 << 20;
 
@@ -51,12 +55,25 @@ public record RunFolder(Storage storage, String output, String fingerprint)
   static List<RunFolder> in(Storage storage, String output) throws IOException {
     List<RunFolder> runs = new ArrayList<>();
     for (String name : storage.list(OutputCheckpoint.workFolder(output))) {
-      RunFolder run = new RunFolder(storage, output, name);
+      RunFolder run = new RunFolder(storage, output, name, Progress.NONE);
       if (FINGERPRINT.matcher(name).matches() && run.exists()) {
         runs.add(run);
       }
     }
     return runs;
+  }
+
+  /**
+   * Whether something among an output's notes is what a run has left that was killed before it
+   * could say what it is, or while it was deleted.
+   */
+  static boolean isLeftover(Storage storage, String output, String name) throws IOException {
+    RunFolder run = new RunFolder(storage, output, name, Progress.NONE);
+    return FINGERPRINT.matcher(name).matches()
+        && storage.isFolder(run.location())
+        && !run.exists()
+        && storage.list(run.location()).stream()
+            .allMatch(entry -> OWN.contains(entry) || UnfinishedFile.is(entry));
   }
 
   String location() {
@@ -84,17 +101,29 @@ public record RunFolder(Storage storage, String output, String fingerprint)
   }
 
   /** What the run is, as {@link #describe} said it; empty if that cannot be read. */
-  JsonNode description() throws IOException {
-    try {
-      return new JsonMapper().readTree(storage.readAll(at(DESCRIPTION), LARGEST));
-    } catch (JsonProcessingException cutOff) {
-      return JsonNodeFactory.instance.objectNode();
+  Optional<JsonNode> description() throws IOException {
+    if (storage.isFolder(at(DESCRIPTION))) {
+      return Optional.empty();
     }
+    try {
+      JsonNode json = new JsonMapper().readTree(storage.readAll(at(DESCRIPTION), LARGEST));
+      return json.path("options").isObject() && json.path("blocks").canConvertToInt()
+          ? Optional.of(json)
+          : Optional.empty();
+    } catch (JsonProcessingException | MalformedCheckpointException damaged) {
+      return Optional.empty();
+    }
+  }
+
+  String descriptionLocation() {
+    return at(DESCRIPTION);
   }
 
   /** Whether these options may be the run's: its model and tokens are another matter. */
   boolean isOf(PruneOptions options) throws IOException {
-    return comparable(options).equals(description().path("options"));
+    return description()
+        .filter(json -> comparable(options).equals(json.path("options")))
+        .isPresent();
   }
 
   /** As it reads from a file: a float is a double there. */
@@ -106,9 +135,9 @@ public record RunFolder(Storage storage, String output, String fingerprint)
     }
   }
 
-  /** What these options do not have in common with the run's. */
+  /** What these options do not have in common with the run's, whose description can be read. */
   String difference(PruneOptions options) throws IOException {
-    JsonNode theirs = description().path("options");
+    JsonNode theirs = description().orElseThrow().path("options");
     JsonNode ours = comparable(options);
     List<String> differences = new ArrayList<>();
     for (Iterator<Map.Entry<String, JsonNode>> fields = ours.fields(); fields.hasNext(); ) {
@@ -146,7 +175,7 @@ public record RunFolder(Storage storage, String output, String fingerprint)
 
   /** What was found out. */
   public KeptResults results() {
-    return new KeptResults(storage, at(RESULTS));
+    return new KeptResults(storage, at(RESULTS), progress);
   }
 
   /**
@@ -155,7 +184,7 @@ public record RunFolder(Storage storage, String output, String fingerprint)
    * @param interval hidden states are kept every so many blocks; never if it is 0
    */
   public PassRecord pass(String name, int interval) {
-    return PassRecord.in(storage, at(PASSES + "/" + name), interval);
+    return PassRecord.in(storage, at(PASSES + "/" + name), interval, progress);
   }
 
   /** Names of the passes that are under way. */

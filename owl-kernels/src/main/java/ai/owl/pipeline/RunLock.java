@@ -1,7 +1,7 @@
 package ai.owl.pipeline;
 
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
@@ -13,6 +13,7 @@ import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.time.DateTimeException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Locale;
@@ -127,18 +128,23 @@ final class RunLock implements AutoCloseable {
       return (json.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
     }
 
-    static Holder parse(byte[] bytes) throws IOException {
-      JsonNode json = new JsonMapper().readTree(bytes);
+    /** Nobody if these bytes are no lock, as of a file that a full disk has cut off. */
+    static Optional<Holder> parse(byte[] bytes) {
       try {
-        return new Holder(
-            json.path("run").asText(),
-            json.path("host").asText(),
-            json.path("process").asLong(),
-            json.path("processStarted").asLong(),
-            Instant.parse(json.path("started").asText()),
-            Instant.parse(json.path("beat").asText()));
-      } catch (java.time.DateTimeException e) {
-        throw new IOException("It is no lock", e);
+        JsonNode json = new JsonMapper().readTree(bytes);
+        if (!json.path("run").isTextual()) {
+          return Optional.empty();
+        }
+        return Optional.of(
+            new Holder(
+                json.path("run").asText(),
+                json.path("host").asText(),
+                json.path("process").asLong(),
+                json.path("processStarted").asLong(),
+                Instant.parse(json.path("started").asText()),
+                Instant.parse(json.path("beat").asText())));
+      } catch (IOException | DateTimeException noLock) {
+        return Optional.empty();
       }
     }
   }
@@ -170,20 +176,41 @@ final class RunLock implements AutoCloseable {
   }
 
   /**
-   * Who holds the lock of an output folder, by what the file says; nobody if it cannot be read, for
-   * then it is being written, or is no lock.
+   * A lock that is there.
+   *
+   * @param holder who holds it; empty if it cannot be read
+   * @param content what it is seen by that it changes
    */
-  static Optional<Holder> holder(Storage storage, String folder) throws IOException {
-    if (!storage.exists(location(folder))) {
+  record Found(Optional<Holder> holder, String content) {
+    @Override
+    public String toString() {
+      return holder.map(Holder::toString).orElse("its lock cannot be read");
+    }
+  }
+
+  /** The lock of an output folder, if there is one. */
+  static Optional<Found> find(Storage storage, String folder) throws IOException {
+    String location = location(folder);
+    if (!storage.exists(location)) {
       return Optional.empty();
+    }
+    if (storage.isFolder(location)) {
+      return Optional.of(new Found(Optional.empty(), "a folder"));
     }
     try {
-      return Optional.of(Holder.parse(storage.readAll(location(folder), LARGEST)));
+      byte[] bytes = storage.readAll(location, LARGEST);
+      return Optional.of(
+          new Found(Holder.parse(bytes), new String(bytes, StandardCharsets.ISO_8859_1)));
     } catch (FileNotFoundException | NoSuchFileException gone) {
       return Optional.empty();
-    } catch (JsonProcessingException beingWritten) {
-      return Optional.empty();
+    } catch (MalformedCheckpointException tooLarge) {
+      return Optional.of(new Found(Optional.empty(), tooLarge.getMessage()));
     }
+  }
+
+  /** Who holds the lock of an output folder, by what the file says; nobody if it cannot be read. */
+  static Optional<Holder> holder(Storage storage, String folder) throws IOException {
+    return find(storage, folder).flatMap(Found::holder);
   }
 
   /**
@@ -222,42 +249,48 @@ final class RunLock implements AutoCloseable {
 
   private static void awaitDeath(Storage storage, String folder, Timing timing, Progress progress)
       throws IOException {
-    Optional<Holder> first = holder(storage, folder);
-    if (first.isPresent() && first.get().isAlive(timing.lease())) {
-      throw refused(folder, first.get().toString());
+    Optional<Found> first = find(storage, folder);
+    if (first.isEmpty()) {
+      return; // it has just ended
     }
-    if (first.isEmpty() || !first.get().isGone()) {
+    Optional<Holder> holder = first.get().holder();
+    if (holder.isPresent() && holder.get().isAlive(timing.lease())) {
+      throw refused(folder, holder.get().toString());
+    }
+    if (holder.isEmpty() || !holder.get().isGone()) {
       // By our clock it may have been dead for long; clocks differ, so a beat is waited for.
-      boolean old = first.isPresent() && first.get().age().compareTo(timing.lease()) > 0;
+      boolean old = holder.isPresent() && holder.get().age().compareTo(timing.lease()) > 0;
       Duration patience = old ? timing.beat().multipliedBy(3).dividedBy(2) : timing.lease();
       progress.say(
           String.format(
               Locale.ROOT,
               "another run may be at work in %s (%s): waiting up to %d s for a sign of life",
               folder,
-              first.map(Holder::toString).orElse("its lock cannot be read"),
+              first.get(),
               patience.toSeconds()));
       long end = System.nanoTime() + patience.toNanos();
       while (System.nanoTime() < end) {
         sleep(timing.beat().dividedBy(10));
-        Optional<Holder> now = holder(storage, folder);
-        if (now.isEmpty() && first.isPresent()) {
+        Optional<Found> now = find(storage, folder);
+        if (now.isEmpty()) {
           return; // it has just ended
         }
-        if (now.isPresent() && !now.equals(first)) {
-          if (first.isPresent() || now.get().isAlive(timing.lease())) {
-            throw refused(folder, now.get().toString());
-          }
-          first = now;
+        if (!now.equals(first)) {
+          throw refused(folder, now.get().toString());
         }
       }
     }
     progress.warn(
-        "taking over "
-            + folder
-            + " from a run that is dead ("
-            + first.map(Holder::toString).orElse("its lock cannot be read")
-            + ")");
+        holder.isPresent()
+            ? "taking over " + folder + " from a run that is dead (" + holder.get() + ")"
+            : "taking over "
+                + folder
+                + ": its lock, "
+                + location(folder)
+                + ", cannot be read, and nobody writes it");
+    if (storage.isFolder(location(folder))) {
+      storage.delete(location(folder));
+    }
   }
 
   private static IllegalArgumentException refused(String folder, String who) {

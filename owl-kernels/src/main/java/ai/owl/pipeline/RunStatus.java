@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -14,13 +15,20 @@ import java.util.Optional;
  * How far the runs are that write, or wrote, to an output folder.
  *
  * @param output the folder
- * @param whole whether there is a checkpoint in it: its index, which is written last
+ * @param whole whether there is a checkpoint in it: its index, which is written last, and the
+ *     shards that it names
  * @param holder who holds the folder's lock, in words; empty if nobody does
  * @param gone whether that process is known to be dead
+ * @param silence time since the holder's last sign of life, if its clock agrees with this one's
  * @param runs those that have left something
  */
 public record RunStatus(
-    String output, boolean whole, Optional<String> holder, boolean gone, List<Run> runs) {
+    String output,
+    boolean whole,
+    Optional<String> holder,
+    boolean gone,
+    Optional<Duration> silence,
+    List<Run> runs) {
 
   /**
    * A run.
@@ -52,7 +60,8 @@ public record RunStatus(
   /**
    * Looks into an output folder; changes nothing.
    *
-   * @throws IllegalArgumentException if no run has left anything there
+   * @throws IllegalArgumentException if no run has left anything there, or what one was cannot be
+   *     read
    */
   public static RunStatus of(Storage storage, String output) throws IOException {
     List<Run> runs = new ArrayList<>();
@@ -62,7 +71,18 @@ public record RunStatus(
         PassRecord record = folder.pass(name, 0);
         passes.add(new Pass(name, record.count(), record.newest(Integer.MAX_VALUE)));
       }
-      JsonNode description = folder.description();
+      JsonNode description =
+          folder
+              .description()
+              .orElseThrow(
+                  () ->
+                      new IllegalArgumentException(
+                          "Cannot tell the status of "
+                              + output
+                              + ": a run has left something there, but "
+                              + folder.descriptionLocation()
+                              + ", its description, cannot be read; give owl prune --overwrite to"
+                              + " replace it"));
       runs.add(
           new Run(
               folder.fingerprint(),
@@ -73,9 +93,9 @@ public record RunStatus(
               description.path("blocks").asInt(),
               folder.isFinished()));
     }
-    Optional<RunLock.Holder> holder = RunLock.holder(storage, output);
-    boolean whole = storage.exists(Storage.resolve(output, OutputCheckpoint.INDEX));
-    if (runs.isEmpty() && holder.isEmpty()) {
+    Optional<RunLock.Found> lock = RunLock.find(storage, output);
+    boolean whole = OutputCheckpoint.isWhole(storage, output);
+    if (runs.isEmpty() && lock.isEmpty()) {
       throw new IllegalArgumentException(
           "Cannot tell the status of "
               + output
@@ -84,9 +104,19 @@ public record RunStatus(
     return new RunStatus(
         output,
         whole,
-        holder.map(RunLock.Holder::toString),
-        holder.filter(RunLock.Holder::isGone).isPresent(),
+        lock.map(RunStatus::words),
+        lock.flatMap(RunLock.Found::holder).filter(RunLock.Holder::isGone).isPresent(),
+        lock.flatMap(RunLock.Found::holder).map(RunLock.Holder::age),
         runs);
+  }
+
+  private static String words(RunLock.Found lock) {
+    return lock.holder()
+        .map(RunLock.Holder::toString)
+        .orElse(
+            "unknown: _owl/"
+                + RunLock.NAME
+                + " cannot be read; if nobody writes it, the next run takes it over");
   }
 
   /** Whether a run has published its checkpoint and its report, and nobody is at work. */
@@ -94,6 +124,14 @@ public record RunStatus(
     return whole
         && holder.isEmpty()
         && runs.stream().anyMatch(run -> run.finished() && run.shards() == run.blocks() + 1);
+  }
+
+  /**
+   * Whether the holder has given a sign of life within the time after which it is taken for dead.
+   */
+  public boolean isAtWork() {
+    return !gone
+        && silence.filter(age -> age.compareTo(RunLock.Timing.USUAL.lease()) < 0).isPresent();
   }
 
   public ObjectNode toJson() {

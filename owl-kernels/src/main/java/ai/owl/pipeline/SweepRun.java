@@ -289,7 +289,8 @@ public final class SweepRun {
   }
 
   private KeptResults kept() {
-    return new KeptResults(storage, Storage.resolve(options.output(), "_owl/rows"));
+    return new KeptResults(
+        storage, Storage.resolve(options.output(), "_owl/rows"), clock.progress());
   }
 
   /** What a row is kept as: it depends on all of its way but the place it was written to. */

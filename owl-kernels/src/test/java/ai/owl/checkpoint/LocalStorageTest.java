@@ -11,6 +11,10 @@ import java.io.IOException;
 import java.io.ObjectOutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -194,6 +198,61 @@ class LocalStorageTest {
   void travelsToOtherMachines() {
     assertThatCode(() -> new ObjectOutputStream(new ByteArrayOutputStream()).writeObject(storage))
         .doesNotThrowAnyException();
+  }
+
+  /** What a full disk would cut off is not there at all. */
+  @Test
+  void makesANewFileWithItsContent() throws Exception {
+    byte[] content = new byte[1 << 20];
+    AtomicBoolean done = new AtomicBoolean();
+    Set<Long> sizes = ConcurrentHashMap.newKeySet();
+    Thread observer =
+        new Thread(
+            () -> {
+              while (!done.get()) {
+                try {
+                  sizes.add(Files.size(folder.resolve("a")));
+                } catch (IOException notThereYet) {
+                  Thread.onSpinWait();
+                }
+              }
+            });
+    observer.start();
+    for (int i = 0; i < 50; i++) {
+      assertThat(storage.writeNew(at("a"), content)).isTrue();
+      assertThat(storage.writeNew(at("a"), new byte[] {1})).isFalse();
+      assertThat(storage.list(folder.toString())).containsExactly("a");
+      storage.delete(at("a"));
+    }
+    done.set(true);
+    observer.join();
+    assertThat(sizes).isSubsetOf((long) content.length);
+  }
+
+  @Test
+  void givesEveryLocationOneSpelling() throws IOException {
+    storage.writeAll(at("a/b"), new byte[1]);
+    Files.createSymbolicLink(folder.resolve("link"), folder.resolve("a"));
+    String real = folder.toRealPath().toString();
+    for (String name : new String[] {"a/b", "link/b", "a/./b", "x/../link/b", "a//b"}) {
+      assertThat(storage.canonical(at("") + "/" + name)).as(name).isEqualTo(real + "/a/b");
+      assertThat(storage.canonical("file:" + folder + "/" + name)).isEqualTo(real + "/a/b");
+    }
+    assertThat(storage.canonical(at("link/none/c/"))).isEqualTo(real + "/a/none/c");
+    assertThat(storage.canonical("/")).isEqualTo("/");
+  }
+
+  @Test
+  void stampsWhatWasWritten() throws IOException {
+    storage.writeAll(at("a"), new byte[1]);
+    Files.setLastModifiedTime(folder.resolve("a"), FileTime.fromMillis(1000));
+    String stamp = storage.stamp(at("a"));
+    assertThat(storage.stamp(at("a"))).isEqualTo(stamp).isEqualTo("1 1000000000");
+    Files.setLastModifiedTime(folder.resolve("a"), FileTime.fromMillis(1001));
+    assertThat(storage.stamp(at("a"))).isNotEqualTo(stamp);
+    assertThatThrownBy(() -> storage.stamp(at("none")))
+        .isInstanceOf(FileNotFoundException.class)
+        .hasMessage(at("none") + ": it does not exist");
   }
 
   private String at(String name) {

@@ -512,11 +512,62 @@ class OutputCheckpointTest {
     assertThat(storage.files.get(LOCK)).asString(UTF_8).contains("elsewhere");
   }
 
+  /** A full disk leaves such; a run of which nothing is known may still be at work. */
   @Test
-  void takesALockThatNobodyCanRead() throws IOException {
-    storage.writeAll(LOCK, "{\"run".getBytes(UTF_8));
-    begin(OPTIONS).close();
-    assertThat(storage.files).doesNotContainKey(LOCK);
+  void takesALockThatNobodyCanReadOnceItIsOld() throws IOException {
+    for (String lock : List.of("", "{\"run", "[]", "{}", "7", "x".repeat(100_000))) {
+      for (PruneOptions options : List.of(OPTIONS, OPTIONS.withOverwrite(true))) {
+        storage.writeAll(LOCK, lock.getBytes(UTF_8));
+        assertThat(RunStatus.of(storage, "out").holder().orElseThrow())
+            .startsWith("unknown: _owl/lock.json cannot be read");
+        List<String> told = new ArrayList<>();
+        long before = System.nanoTime();
+        OutputCheckpoint.begin(storage, options, input, model, "f00d", true, QUICK, telling(told))
+            .close();
+        assertThat(Duration.ofNanos(System.nanoTime() - before))
+            .isGreaterThanOrEqualTo(QUICK.lease());
+        assertThat(told)
+            .containsExactly(
+                "another run may be at work in out (its lock cannot be read): waiting up to 0 s for"
+                    + " a sign of life",
+                "taking over out: its lock, out/_owl/lock.json, cannot be read, and nobody writes"
+                    + " it");
+        assertThat(storage.files).doesNotContainKey(LOCK);
+        storage.delete("out");
+      }
+    }
+  }
+
+  @Test
+  void givesWayToARunWhoseLockComesToBeReadable() throws Exception {
+    storage.writeAll(LOCK, new byte[0]);
+    Thread other =
+        new Thread(
+            () -> {
+              try {
+                Thread.sleep(100);
+                holdLockElsewhere();
+              } catch (IOException | InterruptedException e) {
+                throw new IllegalStateException(e);
+              }
+            });
+    other.start();
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(OPTIONS))
+        .withMessageStartingWith("Cannot write to out: another run is at work there (process 7 on");
+    other.join();
+  }
+
+  /** Somebody's folder, or a broken tool's. */
+  @Test
+  void takesALockThatIsAFolder(@TempDir Path folder) throws IOException {
+    LocalStorage local = new LocalStorage();
+    String location = folder.resolve("out").toString();
+    local.writeAll(location + "/_owl/lock.json/x", new byte[1]);
+    OutputCheckpoint output = begin(local, PruneOptions.defaults("model", location), "f00d");
+    assertThat(folder.resolve("out/_owl/lock.json")).isRegularFile();
+    output.abort(false);
+    assertThat(folder).isEmptyDirectory();
   }
 
   @Test
@@ -617,6 +668,195 @@ class OutputCheckpointTest {
   }
 
   @Test
+  void trustsNoRecordOfSomethingElse() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0, 1);
+    first.abort(true);
+    byte[] good = storage.files.get(record(2));
+    String text = new String(good, UTF_8);
+    for (String bad :
+        List.of(
+            "",
+            "[]",
+            text.replaceFirst("\"model.layers[^,]*,", ""),
+            text.replace("-00002-of-", "-00007-of-"))) {
+      storage.writeAll(record(2), bad.getBytes(UTF_8));
+      OutputCheckpoint output = begin(OPTIONS);
+      assertThat(output.finishedBlocks()).containsOnlyKeys(1);
+      output.abort(true);
+    }
+    storage.files.remove(record(2));
+    storage.writeAll(record(2) + "/x", good);
+    assertThat(begin(OPTIONS).finishedBlocks()).containsOnlyKeys(1);
+  }
+
+  /** None of it is worth a question. */
+  @Test
+  void takesAFolderInWhichARunWasKilledEarly() throws IOException {
+    String id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    List<String> left =
+        List.of(
+            "out/_owl/.lock.json." + id + ".part",
+            "out/_owl/" + id + ".probe",
+            "out/_owl/" + id + ".started",
+            "out/_owl/f00d/.run.json." + id + ".part",
+            "out/_owl/beef/.run.json." + id + ".part",
+            "out/_owl/cafe/shards/model-00001-of-00003.safetensors.json", // half deleted
+            "out/.model-00001-of-00003.safetensors." + id + ".part");
+    for (String file : left) {
+      storage.writeAll(file, new byte[1]);
+      OutputCheckpoint.requireFree(storage, OPTIONS);
+    }
+    OutputCheckpoint output = begin(OPTIONS);
+    output.commit(writeAll(output));
+    output.close();
+    assertThat(storage.files).doesNotContainKeys(left.toArray(String[]::new));
+    assertThat(storage.list("out/_owl")).containsExactly("f00d");
+    storage.delete("out");
+    storage.writeAll("out/_owl/cafe/thesis.txt", new byte[1]);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> begin(OPTIONS))
+        .withMessageContaining("there is something in it");
+  }
+
+  @Test
+  void leavesWhatOthersKeepAmongItsNotes() throws IOException {
+    storage.writeAll("out/_owl/calibration.safetensors", new byte[1]);
+    storage.writeAll("out/_owl/cafe/thesis.txt", new byte[1]);
+    storage.writeAll("out/_owl/beef/run.json", new byte[1]);
+    OutputCheckpoint output = begin(OPTIONS.withOverwrite(true));
+    output.commit(writeAll(output));
+    output.close();
+    assertThat(storage.list("out/_owl")).containsExactly("cafe", "calibration.safetensors", "f00d");
+  }
+
+  @Test
+  void clearsUpAfterARunThatWasKilledWhenItHadCommitted() throws IOException {
+    commitWithRecords();
+    storage.writeAll("out/_owl/f00d/parts/q.safetensors", new byte[9]);
+    storage.writeAll("out/_owl/f00d/passes/pruned/before-block-00008/complete", new byte[0]);
+    OutputCheckpoint again = begin(OPTIONS);
+    assertThat(again.isCommitted()).isTrue();
+    assertThat(storage.list("out/_owl/f00d")).containsExactly("run.json", "shards");
+    again.close();
+  }
+
+  @Test
+  void publishesAnewWhatIsDamagedBesideTheShards() throws IOException {
+    commitWithRecords();
+    TreeMap<String, byte[]> expected = shards();
+    byte[] config = storage.files.get("out/config.json");
+    byte[] other = config.clone();
+    other[other.length - 1]++;
+    List<Runnable> damages =
+        List.of(
+            () -> storage.files.remove("out/config.json"),
+            () -> storage.files.put("out/config.json", other),
+            () -> storage.files.put("out/tokenizer.json", new byte[0]),
+            () -> storage.files.remove("out/LICENSE"),
+            () -> storage.files.put(INDEX, new byte[0]),
+            () -> storage.files.put(INDEX, "{}".getBytes(UTF_8)),
+            () -> storage.files.remove(INDEX));
+    for (Runnable damage : damages) {
+      damage.run();
+      List<String> told = new ArrayList<>();
+      OutputCheckpoint output =
+          OutputCheckpoint.begin(
+              storage, OPTIONS, input, model, "f00d", true, QUICK, telling(told));
+      assertThat(output.isCommitted()).isFalse();
+      assertThat(output.finishedBlocks()).hasSize(2);
+      assertThat(told).hasSize(storage.files.containsKey(INDEX) ? 1 : 0);
+      output.clear();
+      output.commit(receipts());
+      output.close();
+      assertThat(shards().keySet()).isEqualTo(expected.keySet());
+      expected.forEach((name, bytes) -> assertThat(storage.files.get(name)).isEqualTo(bytes));
+      OutputCheckpoint again = begin(OPTIONS);
+      assertThat(again.isCommitted()).isTrue();
+      again.close();
+    }
+  }
+
+  /** Its shards took hours. */
+  @Test
+  void keepsTheShardsOfWhatItWasToPublishAnew() throws IOException {
+    commitWithRecords();
+    storage.files.put(INDEX, new byte[0]);
+    OutputCheckpoint output = begin(OPTIONS);
+    output.clear();
+    output.abort(false); // because of the model, which was damaged since
+    assertThat(begin(OPTIONS).finishedBlocks()).hasSize(2);
+  }
+
+  @Test
+  void callsNoCheckpointWholeThatNobodyCanOpen() throws IOException {
+    commitWithRecords();
+    TreeMap<String, byte[]> whole = new TreeMap<>(storage.files);
+    assertThat(RunStatus.of(storage, "out").isDone()).isTrue();
+    for (String content : List.of("", "[]", "{}", "{\"weight_map\": {}}", "{\"weight_map\"")) {
+      storage.writeAll(INDEX, content.getBytes(UTF_8));
+      assertThat(RunStatus.of(storage, "out").whole()).as(content).isFalse();
+    }
+    storage.files.putAll(whole);
+    for (String name : List.of(shard(2), "out/config.json", INDEX)) {
+      storage.files.remove(name);
+      assertThat(RunStatus.of(storage, "out").whole()).as(name).isFalse();
+      assertThat(RunStatus.of(storage, "out").isDone()).isFalse();
+      storage.files.putAll(whole);
+    }
+  }
+
+  @Test
+  void inventsNothingOfARunWhoseDescriptionCannotBeRead() throws IOException {
+    OutputCheckpoint first = begin(OPTIONS);
+    writeSome(first, 0);
+    first.abort(true);
+    String run = "out/_owl/f00d/run.json";
+    byte[] whole = storage.files.get(run);
+    for (byte[] content :
+        List.of(
+            new byte[0],
+            Arrays.copyOf(whole, 40),
+            "[]".getBytes(UTF_8),
+            "{}".getBytes(UTF_8),
+            new byte[2 << 20])) {
+      storage.writeAll(run, content);
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> begin(OPTIONS))
+          .withMessage(
+              "Cannot write to out: a run was broken off there, but out/_owl/f00d/run.json, its"
+                  + " description, cannot be read; give --overwrite to replace it, or another"
+                  + " --output");
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> RunStatus.of(storage, "out"))
+          .withMessage(
+              "Cannot tell the status of out: a run has left something there, but"
+                  + " out/_owl/f00d/run.json, its description, cannot be read; give owl prune"
+                  + " --overwrite to replace it");
+    }
+    begin(OPTIONS.withOverwrite(true)).close();
+    assertThat(RunStatus.of(storage, "out").runs()).hasSize(1);
+  }
+
+  private void commitWithRecords() throws IOException {
+    OutputCheckpoint output = begin(OPTIONS);
+    writeSome(output, 0, 1);
+    OutputShard outside = output.outsideShard();
+    outside.finish(storage, output.writeOutside(), List.of());
+    output.commit(receipts());
+    output.close();
+  }
+
+  private List<ShardReceipt> receipts() throws IOException {
+    List<ShardReceipt> receipts = new ArrayList<>();
+    for (int number = 1; number <= 3; number++) {
+      receipts.add(
+          FinishedShard.read(storage, record(number), shard(number)).orElseThrow().receipt());
+    }
+    return receipts;
+  }
+
+  @Test
   void knowsThatItIsCommitted() throws IOException {
     OutputCheckpoint first = begin(OPTIONS);
     writeSome(first, 0, 1);
@@ -699,8 +939,69 @@ class OutputCheckpointTest {
             () ->
                 OutputCheckpoint.requireFree(
                     storage, PruneOptions.defaults("out/_owl/model", "out").withOverwrite(true)))
-        .withMessageStartingWith("Cannot write to out: ")
-        .withMessageContaining("out/_owl");
+        .withMessage(
+            "Cannot write to out: the model that is to be pruned lies in out/_owl, where the run"
+                + " keeps its notes; give another --output");
+  }
+
+  /** Whatever it is called: all of it would be deleted. */
+  @Test
+  void refusesAModelThatItWouldDelete(@TempDir Path folder) throws IOException {
+    LocalStorage local = new LocalStorage();
+    Path out = folder.resolve("out");
+    new SampleModel().write(local, out.resolve("_owl/m").toString());
+    new SampleModel().write(local, out.resolve("vocab.json").toString());
+    new SampleModel().write(local, out.resolve("kept").toString());
+    Files.createSymbolicLink(folder.resolve("link"), out);
+    Files.createSymbolicLink(folder.resolve("notes"), out.resolve("_owl"));
+    Path relative = Path.of("").toAbsolutePath().relativize(out.toAbsolutePath());
+    for (String model :
+        List.of(
+            out + "/_owl/m",
+            out + "/./_owl//m/",
+            folder + "/link/_owl/m",
+            folder + "/notes/m",
+            folder + "/x/../notes/m",
+            "file://" + out + "/_owl/m",
+            relative + "/_owl/m",
+            out + "/vocab.json")) {
+      for (String output : List.of(out.toString(), folder + "/link", relative.toString())) {
+        assertThatIllegalArgumentException()
+            .as(model)
+            .isThrownBy(
+                () ->
+                    OutputCheckpoint.requireFree(
+                        local, PruneOptions.defaults(model, output).withOverwrite(true)))
+            .withMessageStartingWith(
+                "Cannot write to " + output + ": the model that is to be pruned lies in " + output)
+            .withMessageEndingWith("; give another --output");
+      }
+    }
+    OutputCheckpoint.requireFree(
+        local, PruneOptions.defaults(out + "/kept", out.toString()).withOverwrite(true));
+  }
+
+  /** As in a cache of downloads, where a model is a folder of links. */
+  @Test
+  void refusesAModelWhoseFilesLieWhereItDeletes(@TempDir Path folder) throws IOException {
+    LocalStorage local = new LocalStorage();
+    Path out = folder.resolve("out");
+    new SampleModel().write(local, out.resolve("_owl/m").toString());
+    Path links = Files.createDirectory(folder.resolve("links"));
+    for (String name : local.list(out + "/_owl/m")) {
+      Files.createSymbolicLink(links.resolve(name), out.resolve("_owl/m").resolve(name));
+    }
+    input = Checkpoint.open(local, links.toString());
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () ->
+                begin(
+                    local,
+                    PruneOptions.defaults(links.toString(), out.toString()).withOverwrite(true),
+                    "f00d"))
+        .withMessageStartingWith("Cannot write to " + out + ": " + links)
+        .withMessageContaining("lies in " + out + "/_owl, where the run keeps its notes");
+    assertThat(local.list(out + "/_owl")).containsExactly("m");
   }
 
   /** Tells of every deletion before it happens. */

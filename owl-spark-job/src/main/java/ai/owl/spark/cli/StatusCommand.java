@@ -43,7 +43,7 @@ final class StatusCommand implements Callable<Integer> {
         "at work       %s",
         status
             .holder()
-            .map(holder -> holder + (status.gone() ? "; it is dead" : ""))
+            .map(holder -> (status.gone() ? "nobody any more: dead is " : "") + holder)
             .orElse("nobody"));
     for (RunStatus.Run run : status.runs()) {
       JsonNode options = run.description().path("options");
@@ -79,8 +79,13 @@ final class StatusCommand implements Callable<Integer> {
     if (status.isDone()) {
       return "Done.";
     }
+    if (status.isAtWork()) {
+      return "Under way: a sign of life " + status.silence().orElseThrow().toSeconds() + " s ago.";
+    }
     if (status.holder().isPresent() && !status.gone()) {
-      return "Under way, if the last sign of life is less than a minute old.";
+      return "Without a sign of life"
+          + status.silence().map(age -> " for " + age.toSeconds() + " s, by this clock").orElse("")
+          + ". The same command, run again, finds out whether it is dead, and goes on.";
     }
     return status.whole()
         ? "The checkpoint is whole. The command that made it, run again, does what is left of it."

@@ -5,6 +5,7 @@ import ai.owl.calibration.ImageSamples;
 import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.SafetensorsFile;
 import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.Storage;
@@ -19,6 +20,8 @@ import ai.owl.model.ModelLayout;
 import ai.owl.spark.metrics.WorkCounters;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
+import java.io.EOFException;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.Serializable;
 import java.util.ArrayList;
@@ -26,6 +29,7 @@ import java.util.Comparator;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -139,6 +143,62 @@ final class HiddenStates implements AutoCloseable {
       }
     }
     return states.iterator();
+  }
+
+  /**
+   * One of the states that an earlier run has kept which cannot be used, if there is any: it is
+   * missing, cut off, or of something else.
+   *
+   * @param samples how many there should be
+   * @param folder where they are
+   */
+  static Optional<String> unusable(
+      JavaSparkContext spark,
+      ExecutorBlocks.Source source,
+      int samples,
+      int group,
+      int partitions,
+      String folder) {
+    Broadcast<Object> shared = spark.broadcast(source);
+    List<Integer> groups = groups(samples, group);
+    spark.setLocalProperty("spark.job.description", "look at the kept hidden states");
+    try {
+      return spark
+          .parallelize(groups, Math.min(partitions, groups.size()))
+          .flatMap(
+              first ->
+                  unusable(
+                          (ExecutorBlocks.Source) shared.value(),
+                          folder,
+                          first,
+                          Math.min(samples, first + group))
+                      .iterator())
+          .collect()
+          .stream()
+          .min(Comparator.naturalOrder());
+    } finally {
+      shared.destroy();
+    }
+  }
+
+  private static List<String> unusable(
+      ExecutorBlocks.Source source, String folder, int first, int end) throws IOException {
+    List<String> unusable = new ArrayList<>();
+    for (int i = first; i < end; i++) {
+      String location = sample(folder, i);
+      try {
+        List<TensorRef> tensors = SafetensorsFile.open(source.storage(), location).tensors();
+        if (tensors.size() != 1
+            || tensors.get(0).type() != DType.F32
+            || tensors.get(0).shape().size() != 2
+            || tensors.get(0).shape().get(1) != source.config().hiddenSize()) {
+          unusable.add(location);
+        }
+      } catch (FileNotFoundException | EOFException | MalformedCheckpointException damaged) {
+        unusable.add(location);
+      }
+    }
+    return unusable;
   }
 
   private static String sample(String folder, int index) {

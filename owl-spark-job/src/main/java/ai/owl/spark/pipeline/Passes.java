@@ -9,6 +9,7 @@ import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.PackedSequences;
 import ai.owl.calibration.Samples;
 import ai.owl.calibration.TokenSequences;
+import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.evaluation.Accuracy;
@@ -27,6 +28,8 @@ import ai.owl.pipeline.PruneRun;
 import ai.owl.pipeline.StageClock;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.spark.metrics.WorkCounters;
+import java.io.EOFException;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
@@ -91,7 +94,7 @@ final class Passes implements AutoCloseable {
     if (statistics.size() == blocks.size()) {
       return statistics;
     }
-    int first = record.newest(statistics.size());
+    int first = entrance(sequences, 1, record, statistics.size());
     clock.skip(first);
     try (HiddenStates hidden = enter(sequences, 1, record, first)) {
       for (BlockLayout block : blocks.subList(first, blocks.size())) {
@@ -113,6 +116,29 @@ final class Passes implements AutoCloseable {
       }
     }
     return statistics;
+  }
+
+  /**
+   * The block that a pass goes on with: the last before which there are hidden states, but none
+   * after {@code most}. States that cannot be used are given up; what is known of the blocks before
+   * them stays known.
+   */
+  private int entrance(Samples sequences, int group, PassRecord record, int most) {
+    for (int block = record.newest(most); block > 0; block = record.newest(most)) {
+      Optional<String> unusable =
+          HiddenStates.unusable(
+              spark, source, sequences.count(), group, partitions, record.states(block));
+      if (unusable.isEmpty()) {
+        return block;
+      }
+      clock.warn(
+          unusable.get()
+              + " cannot be used: the hidden states before block "
+              + block
+              + " are computed anew");
+      record.drop(block);
+    }
+    return 0;
   }
 
   /** The states that enter a block: of the embeddings, or those that an earlier run has kept. */
@@ -227,7 +253,7 @@ final class Passes implements AutoCloseable {
     if (statistics.size() == blocks.size()) {
       return statistics;
     }
-    int first = record.newest(Math.max(0, statistics.size() - 1));
+    int first = entrance(sequences, 1, record, Math.max(0, statistics.size() - 1));
     clock.skip(first);
     try (HiddenStates hidden = enter(sequences, 1, record, first)) {
       // The states wait before a block until it is pruned, which takes what is seen there.
@@ -297,7 +323,8 @@ final class Passes implements AutoCloseable {
    * behind dense ones, as the propagation says.
    *
    * @param place where the weights of a linear layer are written to
-   * @param grams where the Gram matrices of a block's linear layers are to be kept; none if not
+   * @param grams where the Gram matrices of a block's linear layers are to be kept; none if not. A
+   *     block that is known but whose matrices were not kept there is pruned again.
    * @param record of what is left for a run that goes on with this one
    */
   Solved solve(
@@ -313,7 +340,7 @@ final class Passes implements AutoCloseable {
     for (SolvedBlock known : record.results(SolvedBlock.class)) {
       BlockLayout block = blocks.get(solved.size());
       List<TensorRef> weights = written(block, place);
-      if (weights.size() < block.linears().size()) {
+      if (weights.size() < block.linears().size() || !areKept(known, grams.apply(block))) {
         break;
       }
       solved.add(block.withWeights(weights));
@@ -322,7 +349,7 @@ final class Passes implements AutoCloseable {
     if (solved.size() == blocks.size()) {
       return new Solved(solved, linears);
     }
-    int first = record.newest(solved.size());
+    int first = entrance(sequences, BlockGrams.GROUP, record, solved.size());
     clock.skip(first);
     try (HiddenStates hidden = enter(sequences, BlockGrams.GROUP, record, first)) {
       for (BlockLayout block : blocks.subList(first, blocks.size())) {
@@ -331,7 +358,8 @@ final class Passes implements AutoCloseable {
           List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
           solved.add(block.withWeights(done.stream().map(SolveTask.Solved::weights).toList()));
           linears.add(done.stream().map(SolveTask.Solved::linear).toList());
-          record.add(block.index(), new SolvedBlock(linears.get(block.index())));
+          record.add(
+              block.index(), new SolvedBlock(linears.get(block.index()), grams.apply(block)));
         }
         if (!after(block).isEmpty()) {
           BlockLayout through =
@@ -346,15 +374,43 @@ final class Passes implements AutoCloseable {
     return new Solved(solved, linears);
   }
 
-  /** What is kept of a block that is solved; its weights lie where they were written to. */
-  private record SolvedBlock(List<PrunedLinear> linears) implements Serializable {}
+  /**
+   * What is kept of a block that is solved; its weights lie where they were written to.
+   *
+   * @param grams where its Gram matrices were kept; none if they were not
+   */
+  private record SolvedBlock(List<PrunedLinear> linears, List<String> grams)
+      implements Serializable {
+    boolean keeps(List<String> asked) {
+      return asked.isEmpty() || asked.equals(grams);
+    }
+  }
+
+  /** Whether the Gram matrices of a known block lie where they are to be kept. */
+  private boolean areKept(SolvedBlock known, List<String> grams) {
+    try {
+      for (String location : grams) {
+        if (!source.storage().exists(location)) {
+          return false;
+        }
+      }
+      return known.keeps(grams);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
 
   /** Where the solved weights of a block's linear layers stand, of as many as are there. */
   private List<TensorRef> written(BlockLayout block, Function<LinearLayer, OutputShard> place) {
     List<TensorRef> weights = new ArrayList<>();
     try {
       for (LinearLayer linear : block.linears()) {
-        place.apply(linear).written(source.storage()).ifPresent(weights::add);
+        OutputShard part = place.apply(linear);
+        try {
+          part.written(source.storage(), linear).ifPresent(weights::add);
+        } catch (FileNotFoundException | EOFException | MalformedCheckpointException damaged) {
+          clock.warn(part.location() + " cannot be used: its block is pruned anew");
+        }
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);

@@ -223,6 +223,10 @@ public final class SparkPipeline {
     if (options.compute() != compute) {
       return withCompute(options.compute()).prune(options, calibration, evaluation, reports);
     }
+    if (statistics.isPresent()) {
+      OutputCheckpoint.requireSpared(
+          storage, options.output(), "the folder of --statistics", statistics.get());
+    }
     Optional<StatisticsStore> store = store();
     PruneRun run =
         PruneRun.plan(

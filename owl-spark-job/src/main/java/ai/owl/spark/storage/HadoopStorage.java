@@ -450,6 +450,36 @@ public final class HadoopStorage implements Storage {
         });
   }
 
+  @Override
+  public String canonical(String location) throws IOException {
+    Path path = path(location);
+    return isLocal(location, path)
+        ? local.canonical(location)
+        : StorageFailures.naming(
+            location,
+            () ->
+                files(location, path)
+                    .makeQualified(path)
+                    .toUri()
+                    .normalize()
+                    .toString()
+                    .replaceAll("/+$", ""));
+  }
+
+  @Override
+  public String stamp(String location) throws IOException {
+    Path path = path(location);
+    if (isLocal(location, path)) {
+      return local.stamp(location);
+    }
+    return StorageFailures.naming(
+        location,
+        () -> {
+          FileStatus status = files(location, path).getFileStatus(path);
+          return status.getLen() + " " + status.getModificationTime();
+        });
+  }
+
   private FileSystem files(String location, Path path) throws IOException {
     return StorageFailures.connecting(location, () -> path.getFileSystem(configuration));
   }

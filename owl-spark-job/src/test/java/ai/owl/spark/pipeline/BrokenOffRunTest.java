@@ -7,6 +7,7 @@ import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.LocalStorage;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.checkpoint.Storage;
+import ai.owl.checkpoint.TensorRef;
 import ai.owl.oracle.Fixture;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.Propagation;
@@ -21,6 +22,8 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -29,6 +32,7 @@ import java.util.stream.Stream;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Named;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -236,6 +240,30 @@ class BrokenOffRunTest {
   }
 
   @Test
+  void mendsACheckpointWhoseOtherFilesAreDamaged() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
+    PruneReport first = prune(fixture, options, STORAGE, Progress.NONE);
+    Path out = Path.of(options.output());
+    Map<String, String> undisturbed = Folders.digests(out);
+    Files.delete(out.resolve("config.json"));
+    Files.write(out.resolve("model.safetensors.index.json"), new byte[0]);
+    assertThat(RunStatus.of(STORAGE, options.output()).whole()).isFalse();
+    List<String> told = new ArrayList<>();
+    PruneReport second = prune(fixture, options, STORAGE, telling(told));
+    assertThat(told)
+        .contains(
+            "warn: "
+                + out.resolve("model.safetensors.index.json")
+                + " is not what this run writes: the checkpoint is published anew, from its shards")
+        .contains("begin: commit")
+        .doesNotContain("begin: calibrate", "begin: propagate", "begin: prune");
+    assertThat(Folders.digests(out)).isEqualTo(undisturbed);
+    assertThat(second.blocks()).isEqualTo(first.blocks());
+    assertThat(RunStatus.of(STORAGE, options.output()).isDone()).isTrue();
+  }
+
+  @Test
   void skipsBlocksWhoseHiddenStatesItKept() throws Exception {
     Fixture fixture = Fixture.golden("mistral-bf16");
     PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
@@ -262,6 +290,157 @@ class BrokenOffRunTest {
         .doesNotContain("begin: calibrate", "step: block 0 of propagate");
     assertThat(Path.of(options.output(), "_owl", status.runs().get(0).fingerprint(), "passes"))
         .doesNotExist();
+  }
+
+  /** Damages what a run has left. */
+  private interface Damage {
+    void to(Path run) throws IOException;
+  }
+
+  static Stream<Named<Damage>> damages() {
+    String state = "passes/pruned/before-block-00001/hidden-states-000002.safetensors";
+    return Stream.of(
+        Named.of("a state is missing", run -> Files.delete(run.resolve(state))),
+        Named.of("a state is cut off", run -> cut(run.resolve(state))),
+        Named.of("a state is empty", run -> Files.write(run.resolve(state), new byte[0])),
+        Named.of("a state is a folder", run -> makeFolder(run.resolve(state))),
+        Named.of(
+            "a result is cut off", run -> cut(run.resolve("passes/pruned/blocks/block-00000"))),
+        Named.of("a folder is a result", run -> makeFolder(run.resolve("results/dense-model"))),
+        Named.of("the dense model is cut off", run -> cut(run.resolve("results/dense-model"))));
+  }
+
+  private static void cut(Path file) throws IOException {
+    byte[] bytes = Files.readAllBytes(file);
+    Files.write(file, Arrays.copyOf(bytes, bytes.length - 5));
+  }
+
+  private static void makeFolder(Path file) throws IOException {
+    Files.delete(file);
+    Files.createDirectory(file);
+    Files.write(file.resolve("x"), new byte[1]);
+  }
+
+  /** What is kept saves time; a run comes to the same end without it. */
+  @ParameterizedTest
+  @MethodSource("damages")
+  void findsOutAnewWhatItCannotUse(Damage damage) throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options = PruneOptions.defaults(fixture.model(), output("undisturbed"));
+    prune(fixture, options, STORAGE, Progress.NONE);
+    PruneOptions again = options.withOutput(output("again"));
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00001/complete");
+    assertThatThrownBy(() -> prune(fixture, again, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    damage.to(run(again));
+    List<String> told = new ArrayList<>();
+    prune(fixture, again, STORAGE, telling(told));
+    assertThat(told)
+        .contains("say: going on with a run that was broken off: 0 of 4 shards are written")
+        .filteredOn(message -> message.contains("cannot be used: "))
+        .hasSize(1);
+    assertThat(Folders.digests(Path.of(again.output())))
+        .isEqualTo(Folders.digests(Path.of(options.output())));
+  }
+
+  private static Path run(PruneOptions options) throws IOException {
+    String fingerprint = RunStatus.of(STORAGE, options.output()).runs().get(0).fingerprint();
+    return Path.of(options.output(), "_owl", fingerprint);
+  }
+
+  @Test
+  void prunesAnewABlockWhosePartsItCannotUse() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options =
+        PruneOptions.defaults(fixture.model(), output("undisturbed")).withPruner(new SparseGpt());
+    prune(fixture, options, STORAGE, Progress.NONE);
+    PruneOptions again = options.withOutput(output("again"));
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00002/complete");
+    assertThatThrownBy(() -> prune(fixture, again, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    String parts = run(again).resolve("parts").toString();
+    String part =
+        STORAGE.list(parts).stream()
+            .filter(name -> name.contains("layers.1.mlp.down_proj"))
+            .findFirst()
+            .orElseThrow();
+    cut(Path.of(parts, part));
+    List<String> told = new ArrayList<>();
+    prune(fixture, again, STORAGE, telling(told));
+    assertThat(told).anyMatch(message -> message.endsWith(" its block is pruned anew"));
+    assertThat(Folders.digests(Path.of(again.output())))
+        .isEqualTo(Folders.digests(Path.of(options.output())));
+  }
+
+  /** They are to be of all blocks, not only of those that were left to do. */
+  @Test
+  void keepsTheGramMatricesOfBlocksThatWereDoneWithout() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    PruneOptions options =
+        PruneOptions.defaults(fixture.model(), output("out"))
+            .withPruner(new SparseGpt())
+            .withPropagation(Propagation.DENSE);
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00002/complete");
+    assertThatThrownBy(() -> prune(fixture, options, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    String statistics = output("statistics");
+    SparkPipeline keeping =
+        new SparkPipeline(spark, STORAGE, Progress.NONE, 3)
+            .withCheckpointInterval(1)
+            .withStatistics(statistics, true);
+    StorageWithAnEnd first = new StorageWithAnEnd("/blocks/block-00000");
+    assertThatThrownBy(
+            () ->
+                new SparkPipeline(spark, first, Progress.NONE, 3)
+                    .withCheckpointInterval(1)
+                    .withStatistics(statistics, true)
+                    .prune(options, Optional.of(fixture.calibration()), Optional.empty()))
+        .hasMessageContaining("the machine is gone");
+    keeping.prune(options, Optional.of(fixture.calibration()), Optional.empty());
+    assertThat(StatisticsStore.open(STORAGE, statistics).hasGrams()).isTrue();
+    assertThat(STORAGE.list(statistics + "/grams"))
+        .extracting(name -> name.substring(0, "block-00000".length()))
+        .contains("block-00000", "block-00001", "block-00002");
+    PruneOptions other = options.withOutput(output("other")).withSparsity(0.5);
+    keeping.prune(other, Optional.of(fixture.calibration()), Optional.empty());
+    PruneOptions alone = other.withOutput(output("alone"));
+    prune(fixture, alone, STORAGE, Progress.NONE);
+    assertThat(Folders.digests(Path.of(other.output())))
+        .isEqualTo(Folders.digests(Path.of(alone.output())));
+  }
+
+  /** Half of each would be the checkpoint of neither. */
+  @Test
+  void doesNotGoOnWithAModelThatWasChangedInPlace() throws Exception {
+    Fixture fixture = Fixture.golden("mistral-bf16");
+    String model = output("model");
+    for (String name : STORAGE.list(fixture.model())) {
+      STORAGE.writeAll(
+          Storage.resolve(model, name),
+          STORAGE.readAll(Storage.resolve(fixture.model(), name), 1 << 30));
+    }
+    PruneOptions options = PruneOptions.defaults(model, output("out"));
+    StorageWithAnEnd ending = new StorageWithAnEnd("/pruned/before-block-00001/complete");
+    assertThatThrownBy(() -> prune(fixture, options, ending, Progress.NONE))
+        .hasMessageContaining("the machine is gone");
+    TensorRef changed =
+        Checkpoint.open(STORAGE, model).tensors().values().stream()
+            .max(Comparator.comparingLong(TensorRef::bytes))
+            .orElseThrow();
+    String digest = Checkpoint.open(STORAGE, model).digest();
+    byte[] bytes = STORAGE.readAll(changed.file(), 1 << 30);
+    bytes[(int) changed.position()]++;
+    STORAGE.writeAll(changed.file(), bytes);
+    assertThat(Checkpoint.open(STORAGE, model).digest()).isEqualTo(digest);
+    assertThatThrownBy(() -> prune(fixture, options, STORAGE, Progress.NONE))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("a run of another model or with other calibration tokens was broken");
+    prune(fixture, options.withOverwrite(true), STORAGE, Progress.NONE);
+    bytes[(int) changed.position()]++;
+    STORAGE.writeAll(changed.file(), bytes);
+    assertThatThrownBy(() -> prune(fixture, options, STORAGE, Progress.NONE))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("give --overwrite to replace it");
   }
 
   private static PruneReport prune(
@@ -374,6 +553,11 @@ class BrokenOffRunTest {
           stream.abort();
         }
       };
+    }
+
+    @Override
+    public String stamp(String location) throws IOException {
+      return files.stamp(location);
     }
 
     @Override

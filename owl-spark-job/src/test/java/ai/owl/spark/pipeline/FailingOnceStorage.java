@@ -80,6 +80,11 @@ final class FailingOnceStorage implements Storage {
   }
 
   @Override
+  public String stamp(String location) throws IOException {
+    return files.stamp(location);
+  }
+
+  @Override
   public List<String> list(String folder) throws IOException {
     return files.list(folder);
   }

@@ -231,6 +231,26 @@ class StatisticsStoreTest {
     assertThat(temporary.resolve("other")).doesNotExist();
   }
 
+  /** They would be gone with the notes of the run. */
+  @Test
+  void statisticsAmongTheNotesOfARunAreRefused() {
+    PruneOptions options = options("out");
+    String inside = options.output() + "/./_owl/statistics";
+    assertThatThrownBy(
+            () ->
+                new SparkPipeline(spark, STORAGE, Progress.NONE)
+                    .withStatistics(inside, false)
+                    .prune(options, Optional.of(FIXTURE.calibration()), Optional.empty()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot write to "
+                + options.output()
+                + ": the folder of --statistics lies in "
+                + options.output()
+                + "/_owl, where the run keeps its notes; give another --output");
+    assertThat(temporary.resolve("out")).doesNotExist();
+  }
+
   @Test
   void damagedStatisticsAreRefused() throws Exception {
     pruneBothWays(options("first"), Optional.of(FIXTURE.calibration()), false);

@@ -68,6 +68,27 @@ abstract class StorageContract {
   }
 
   @Test
+  void givesEveryLocationOneSpelling() throws IOException {
+    storage.writeAll(at("a/b"), new byte[1]);
+    String canonical = storage.canonical(at("a/b"));
+    for (String name : List.of("a//b", "a/./b", "a/x/../b", "a/b/")) {
+      assertThat(storage.canonical(at(name))).as(name).isEqualTo(canonical);
+    }
+    assertThat(storage.canonical(at("a/none/"))).isNotEqualTo(canonical).endsWith("/a/none");
+    assertThat(canonical).startsWith(storage.canonical(folder) + "/");
+  }
+
+  @Test
+  void stampsWhatWasWritten() throws IOException {
+    storage.writeAll(at("a"), new byte[1]);
+    String stamp = storage.stamp(at("a"));
+    assertThat(stamp).startsWith("1 ").isEqualTo(storage.stamp(at("a")));
+    storage.writeAll(at("a"), new byte[2]);
+    assertThat(storage.stamp(at("a"))).startsWith("2 ");
+    assertThatThrownBy(() -> storage.stamp(at("none"))).isInstanceOf(FileNotFoundException.class);
+  }
+
+  @Test
   void showsNothingOfAnAbortedFile() throws IOException {
     Storage.FileStream out = storage.create(at("a"));
     out.write(1);
