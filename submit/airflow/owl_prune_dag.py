@@ -272,9 +272,10 @@ def require_access(params, run_id):
 
 
 def read_report(params, address):
+    path = stored(params, address)
     try:
-        return json.loads(stored(params, address).read_text())
-    except json.JSONDecodeError as malformed:
+        return json.loads(path.read_text())
+    except ValueError as malformed:
         raise AirflowFailException(f"Cannot read {address}: {malformed}") from None
 
 
