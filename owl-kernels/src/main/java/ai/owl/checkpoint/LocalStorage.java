@@ -143,7 +143,8 @@ public final class LocalStorage implements Storage {
       Files.createLink(target, part);
       return true;
     } catch (FileAlreadyExistsException e) {
-      return false;
+      // Over a network the answer to an attempt of ours may have been lost.
+      return Files.exists(target) && Files.isSameFile(target, part);
     } catch (UnsupportedOperationException | IOException noLinks) {
       return createNew(target, content);
     } finally {

@@ -332,12 +332,13 @@ public final class OutputCheckpoint implements AutoCloseable {
               "Cannot write to "
                   + folder
                   + ": a run of another model or with other calibration tokens was broken off"
-                  + " there; give its own to go on with it, --overwrite to replace it, or another"
+                  + " there, or one of this model before its files were written anew; give its own to go on with it, --overwrite to replace it, or another"
                   + " --output");
     }
-    if (ours && finished.size() == model.blocks().size() + 1) {
-      Optional<String> damage = index ? damage() : Optional.empty();
-      committed = index && damage.isEmpty();
+    boolean published = ours && index && finished.size() == model.blocks().size() + 1;
+    if (published && !options.overwrite()) {
+      Optional<String> damage = damage();
+      committed = damage.isEmpty();
       mended = damage.isPresent();
       damage.ifPresent(
           name ->
@@ -351,9 +352,8 @@ public final class OutputCheckpoint implements AutoCloseable {
         storage.delete(Storage.resolve(workFolder(folder), name));
       }
     }
-    if (committed && options.overwrite()) {
+    if (published && options.overwrite()) {
       // Whoever says so wants it made again.
-      committed = false;
       finished.clear();
       run.delete();
     } else if (!ours) {

@@ -777,6 +777,16 @@ class OutputCheckpointTest {
     }
   }
 
+  @Test
+  void makesADamagedCheckpointAgainIfItIsToldToOverwrite() throws IOException {
+    commitWithRecords();
+    storage.files.put(INDEX, new byte[0]);
+    OutputCheckpoint output = begin(OPTIONS.withOverwrite(true));
+    assertThat(output.isCommitted()).isFalse();
+    assertThat(output.finishedBlocks()).isEmpty();
+    output.abort(true);
+  }
+
   /** Its shards took hours. */
   @Test
   void keepsTheShardsOfWhatItWasToPublishAnew() throws IOException {
