@@ -470,8 +470,8 @@ class LocalPipelineTest {
   }
 
   /**
-   * Wherever a write fails, there is no checkpoint in the output, or all of it. The last two writes
-   * are the index, which is the commit, and the report.
+   * Wherever a write fails, there is no checkpoint in the output, or all of it. The last three
+   * writes are the index, which is the commit, the report, and that all is done.
    */
   @ParameterizedTest
   @EnumSource
@@ -484,7 +484,7 @@ class LocalPipelineTest {
     storage.delete("out");
     int writes = counting.written.size();
     int index = counting.written.indexOf("out/model.safetensors.index.json");
-    assertThat(index).isEqualTo(writes - 2);
+    assertThat(index).isEqualTo(writes - 3);
     for (int which = 0; which < writes; which++) {
       FailingStorage failing = new FailingStorage(storage, which, point);
       assertThatThrownBy(

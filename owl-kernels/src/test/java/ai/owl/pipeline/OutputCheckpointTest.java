@@ -801,6 +801,8 @@ class OutputCheckpointTest {
   @Test
   void callsNoCheckpointWholeThatNobodyCanOpen() throws IOException {
     commitWithRecords();
+    assertThat(RunStatus.of(storage, "out").isDone()).as("without a report").isFalse();
+    new RunFolder(storage, "out", "f00d", Progress.NONE).finish();
     TreeMap<String, byte[]> whole = new TreeMap<>(storage.files);
     assertThat(RunStatus.of(storage, "out").isDone()).isTrue();
     for (String content : List.of("", "[]", "{}", "{\"weight_map\": {}}", "{\"weight_map\"")) {
