@@ -21,6 +21,7 @@ import java.nio.file.FileSystemException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -311,14 +312,25 @@ public final class OutputCheckpoint implements AutoCloseable {
   }
 
   private void claim(PruneOptions options, boolean goesOn, Progress progress) throws IOException {
-    boolean ours = goesOn && run.exists();
+    String stamps = stamps();
+    boolean known = goesOn && run.exists();
+    boolean ours = known && run.isOf(stamps);
+    if (known && !ours && !options.overwrite()) {
+      throw new IllegalArgumentException(
+          "Cannot write to "
+              + folder
+              + ": a run with "
+              + input.folder()
+              + " began there before that model's files were written; give --overwrite to begin"
+              + " again, or another --output");
+    }
     if (ours) {
       for (int shard = 0; shard <= model.blocks().size(); shard++) {
-        Optional<FinishedShard> known =
+        Optional<FinishedShard> record =
             FinishedShard.read(
                 storage, run.record(shardName(shard)), Storage.resolve(folder, shardName(shard)));
-        if (known.filter(of(shard)).isPresent()) {
-          finished.put(shard, known.get());
+        if (record.filter(of(shard)).isPresent()) {
+          finished.put(shard, record.get());
         }
       }
     }
@@ -332,7 +344,7 @@ public final class OutputCheckpoint implements AutoCloseable {
               "Cannot write to "
                   + folder
                   + ": a run of another model or with other calibration tokens was broken off"
-                  + " there, or one of this model before its files were written anew; give its own to go on with it, --overwrite to replace it, or another"
+                  + " there; give its own to go on with it, --overwrite to replace it, or another"
                   + " --output");
     }
     boolean published = ours && index && finished.size() == model.blocks().size() + 1;
@@ -364,7 +376,18 @@ public final class OutputCheckpoint implements AutoCloseable {
     } else {
       storage.writeAll(mark, new byte[0]);
     }
-    run.describe(options, model);
+    run.describe(options, model, stamps);
+  }
+
+  /** Of the files that the model's weights are in. */
+  private String stamps() throws IOException {
+    Set<String> files = new LinkedHashSet<>();
+    input.tensors().values().forEach(tensor -> files.add(tensor.file()));
+    List<String> stamps = new ArrayList<>();
+    for (String file : files) {
+      stamps.add(storage.stamp(file));
+    }
+    return String.join(", ", stamps);
   }
 
   /** A file beside the shards that is missing or not what {@link #commit} would write. */

@@ -25,10 +25,8 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
 
@@ -58,7 +56,6 @@ public final class PruneRun {
   private final Checkpoint checkpoint;
   private final ModelLayout model;
   private final String inputDigest;
-  private final String inputStamps;
   private final Optional<? extends Samples> calibration;
   private final Optional<MeasuredSamples> measured;
   private final Optional<? extends Samples> evaluation;
@@ -83,7 +80,6 @@ public final class PruneRun {
     this.checkpoint = checkpoint;
     this.model = ModelLayout.of(checkpoint).computedIn(options.compute());
     this.inputDigest = checkpoint.digest();
-    this.inputStamps = stamps(storage, checkpoint);
     this.calibration = calibration;
     this.measured =
         calibration.isPresent()
@@ -92,17 +88,6 @@ public final class PruneRun {
     this.evaluation = evaluation;
     this.tasks = tasks;
     this.clock = clock;
-  }
-
-  /** Of the weights files: a digest of samples does not notice every change in place. */
-  private static String stamps(Storage storage, Checkpoint checkpoint) throws IOException {
-    Set<String> files = new LinkedHashSet<>();
-    checkpoint.tensors().values().forEach(tensor -> files.add(tensor.file()));
-    List<String> stamps = new ArrayList<>();
-    for (String file : files) {
-      stamps.add(storage.stamp(file));
-    }
-    return String.join(",", stamps);
   }
 
   /**
@@ -483,14 +468,13 @@ public final class PruneRun {
 
   /**
    * Identifies what the output is made from: the input, the options but for the locations, and the
-   * tokens. A model whose files were written since is another input.
+   * tokens.
    */
   public String fingerprint() {
     String identity =
         String.join(
             "\n",
             inputDigest,
-            inputStamps,
             options.pattern().toString(),
             options.pruner().toString(),
             options.allocator().toString(),

@@ -43,6 +43,7 @@ public record RunFolder(Storage storage, String output, String fingerprint, Prog
 
   private static final String DESCRIPTION = "run.json";
   private static final String FINISHED = "finished";
+  private static final String STAMPS = "weightsFiles";
   private static final String SHARDS = "shards";
   private static final String RESULTS = "results";
   private static final String PARTS = "parts";
@@ -88,11 +89,16 @@ public record RunFolder(Storage storage, String output, String fingerprint, Prog
     return storage.exists(at(DESCRIPTION));
   }
 
-  /** Says what the run is, for those who find the folder. */
-  void describe(PruneOptions options, ModelLayout model) throws IOException {
+  /**
+   * Says what the run is, for those who find the folder.
+   *
+   * @param stamps of the model's files: {@link Storage#stamp}
+   */
+  void describe(PruneOptions options, ModelLayout model, String stamps) throws IOException {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     json.put("fingerprint", fingerprint);
     json.put("model", options.model());
+    json.put(STAMPS, stamps);
     json.set("options", options.toJson());
     json.put("architecture", model.config().architecture().className());
     json.put("blocks", model.blocks().size());
@@ -124,6 +130,13 @@ public record RunFolder(Storage storage, String output, String fingerprint, Prog
     return description()
         .filter(json -> comparable(options).equals(json.path("options")))
         .isPresent();
+  }
+
+  /**
+   * Whether the model's files are as the run found them. The fingerprint has only samples of them.
+   */
+  boolean isOf(String stamps) throws IOException {
+    return description().filter(json -> json.path(STAMPS).asText().equals(stamps)).isPresent();
   }
 
   /** As it reads from a file: a float is a double there. */

@@ -434,13 +434,14 @@ class BrokenOffRunTest {
     assertThat(Checkpoint.open(STORAGE, model).digest()).isEqualTo(digest);
     assertThatThrownBy(() -> prune(fixture, options, STORAGE, Progress.NONE))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("a run of another model or with other calibration tokens was broken");
+        .hasMessageContaining(
+            "began there before that model's files were written; give --overwrite");
     prune(fixture, options.withOverwrite(true), STORAGE, Progress.NONE);
     bytes[(int) changed.position()]++;
     STORAGE.writeAll(changed.file(), bytes);
     assertThatThrownBy(() -> prune(fixture, options, STORAGE, Progress.NONE))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("give --overwrite to replace it");
+        .hasMessageContaining("began there before that model's files were written");
   }
 
   private static PruneReport prune(
