@@ -24,9 +24,11 @@ import java.util.Collections;
 import java.util.HexFormat;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
 
@@ -228,6 +230,20 @@ public final class Checkpoint implements Serializable {
    */
   public String indexDigest() {
     return indexDigest;
+  }
+
+  /**
+   * Changes whenever one of the files that hold weights is written, which {@link #digest} need not
+   * notice; another copy of the same checkpoint has another.
+   */
+  public String stamps() throws IOException {
+    Set<String> files = new LinkedHashSet<>();
+    tensors.values().forEach(tensor -> files.add(tensor.file()));
+    List<String> stamps = new ArrayList<>();
+    for (String file : files) {
+      stamps.add(storage.stamp(file));
+    }
+    return String.join(", ", stamps);
   }
 
   /**

@@ -21,7 +21,6 @@ import java.nio.file.FileSystemException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -312,7 +311,7 @@ public final class OutputCheckpoint implements AutoCloseable {
   }
 
   private void claim(PruneOptions options, boolean goesOn, Progress progress) throws IOException {
-    String stamps = stamps();
+    String stamps = input.stamps();
     boolean known = goesOn && run.exists();
     boolean ours = known && run.isOf(stamps);
     if (known && !ours && !options.overwrite()) {
@@ -377,17 +376,6 @@ public final class OutputCheckpoint implements AutoCloseable {
       storage.writeAll(mark, new byte[0]);
     }
     run.describe(options, model, stamps);
-  }
-
-  /** Of the files that the model's weights are in. */
-  private String stamps() throws IOException {
-    Set<String> files = new LinkedHashSet<>();
-    input.tensors().values().forEach(tensor -> files.add(tensor.file()));
-    List<String> stamps = new ArrayList<>();
-    for (String file : files) {
-      stamps.add(storage.stamp(file));
-    }
-    return String.join(", ", stamps);
   }
 
   /** A file beside the shards that is missing or not what {@link #commit} would write. */
