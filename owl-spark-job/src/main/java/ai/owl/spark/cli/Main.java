@@ -30,14 +30,19 @@ import picocli.CommandLine.ScopeType;
  */
 @Command(
     name = "owl",
-    description = "Prunes large language models on Spark: OWL, Wanda, magnitude.",
+    description = "Prunes large language models on Spark: OWL with Wanda, SparseGPT and others.",
     footer = {
       "",
       "submit/owl COMMAND --help tells more. submit/owl itself takes",
       "  --dry-run               print the command that would run, and do not run it",
+      "  --preset NAME           on a cluster: settings of conf/presets/NAME.conf, such as 7b,",
+      "                          of conf/NAME.conf, such as s3a, or of a file; may be repeated",
       "  -- SPARK-SUBMIT-ARGS    run on a cluster, such as: -- --master yarn",
-      "and from the environment OWL_MEMORY (heap of an embedded run, such as 8g), OWL_JAVA_OPTS,",
-      "OWL_JAR, SPARK_HOME and JAVA_HOME."
+      "and from the environment",
+      "  OWL_MEMORY              heap of an embedded run, such as 8g",
+      "  OWL_JAVA_OPTS           more options of an embedded run's Java",
+      "  OWL_JAR                 the job's jar, if not the one that is built here",
+      "  SPARK_HOME, JAVA_HOME, HADOOP_CONF_DIR"
     },
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
