@@ -168,11 +168,11 @@ class Standalone:
 
     def tidy(self):
         """Removes what applications got of the job, which Spark keeps for a worker's life: two copies an executor, 170 MiB each."""
-        for file in [*self.folder.glob("work-*/*/*/*.jar"), *self.folder.glob("work-*/driver-*/*.jar")]:
-            file.unlink(missing_ok=True)
-        if not self.executors() and not self.drivers():
-            for file in (self.folder / "local").rglob("*_cache"):
-                file.unlink(missing_ok=True)
+        idle = not self.executors() and not self.drivers()
+        for folder, _, names in os.walk(self.folder):  # which does not mind that Spark removes folders meanwhile
+            for name in names:
+                if name.endswith(".jar") or idle and name.endswith("_cache"):
+                    pathlib.Path(folder, name).unlink(missing_ok=True)
 
     def add_worker(self):
         number = len(self.daemons) - 1
