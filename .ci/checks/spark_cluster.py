@@ -77,6 +77,13 @@ def wait_until(what, condition, seconds=240):
     raise Failed(f"{what}: not after {seconds} s{failure}")
 
 
+def remove(folder, is_one):
+    """Removes the files whose names are some, while others may remove files and folders there too."""
+    for place, _, names in os.walk(folder):  # which passes over what is gone
+        for name in filter(is_one, names):
+            pathlib.Path(place, name).unlink(missing_ok=True)
+
+
 class Daemon:
     """A process with a log, and whatever it starts."""
 
@@ -169,10 +176,7 @@ class Standalone:
     def tidy(self):
         """Removes what applications got of the job, which Spark keeps for a worker's life: two copies an executor, 170 MiB each."""
         idle = not self.executors() and not self.drivers()
-        for folder, _, names in os.walk(self.folder):  # which does not mind that Spark removes folders meanwhile
-            for name in names:
-                if name.endswith(".jar") or idle and name.endswith("_cache"):
-                    pathlib.Path(folder, name).unlink(missing_ok=True)
+        remove(self.folder, lambda name: name.endswith(".jar") or idle and name.endswith("_cache"))
 
     def add_worker(self):
         number = len(self.daemons) - 1
@@ -240,8 +244,8 @@ class Yarn:
 
     def __exit__(self, *_):
         self.daemon.stop()
-        for file in [*self.folder.rglob("*.jar"), *self.folder.rglob("blk_*")]:  # gigabytes: the job, once more for every container
-            file.unlink()
+        # Gigabytes: the job, once more for every container.
+        remove(self.folder, lambda name: name.endswith(".jar") or name.startswith("blk_"))
 
     def files(self, *arguments):
         """`hadoop fs`, with the client of Spark's own jars."""
