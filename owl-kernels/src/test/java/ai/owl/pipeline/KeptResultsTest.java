@@ -24,23 +24,7 @@ class KeptResultsTest {
 
   private KeptResults results() {
     return new KeptResults(
-        new LocalStorage(),
-        folder.toString(),
-        new Progress() {
-          @Override
-          public void begin(String stage, int steps) {}
-
-          @Override
-          public void step(String what) {}
-
-          @Override
-          public void say(String message) {}
-
-          @Override
-          public void warn(String message) {
-            told.add(message);
-          }
-        });
+        new LocalStorage(), folder.toString(), OutputCheckpointTest.telling(told));
   }
 
   @Test

@@ -465,7 +465,7 @@ class OutputCheckpointTest {
     assertThat(Checkpoint.open(storage, "out").tensors()).hasSameSizeAs(input.tensors());
   }
 
-  private static Progress telling(List<String> told) {
+  static Progress telling(List<String> told) {
     return new Progress() {
       @Override
       public void begin(String stage, int steps) {}

@@ -24,6 +24,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.BiFunction;
 import java.util.function.Function;
 import picocli.CommandLine.ITypeConverter;
@@ -44,16 +45,20 @@ record AllocationChoice(String name, String list) {
   private static final Map<String, Function<Parameters, List<SparsityAllocator>>> CATALOGUE =
       catalogue();
 
-  /** Flags of hyper-parameters, and the allocations that have them. */
+  private static final List<String> OWLS =
+      List.of("owl", "owl-bounded", "owl-linear", "owl-inverse");
+
+  /** Flags of hyper-parameters, and the allocations that have them; sorted, as messages are. */
   private static final Map<String, List<String>> TAKERS =
-      Map.of(
-          "--outlier-threshold", List.of("owl", "owl-bounded", "owl-linear", "owl-inverse"),
-          "--lambda", List.of("owl", "owl-bounded", "owl-linear", "owl-inverse"),
-          "--epsilon", List.of("alpha"),
-          "--alpha-fit", List.of("alpha"),
-          "--alpha-per-linear", List.of("alpha"),
-          "--dlp-alpha", List.of("dlp"),
-          "--atp-beta", List.of("atp"));
+      new TreeMap<>(
+          Map.of(
+              "--outlier-threshold", OWLS,
+              "--lambda", OWLS,
+              "--epsilon", List.of("alpha"),
+              "--alpha-fit", List.of("alpha"),
+              "--alpha-per-linear", List.of("alpha"),
+              "--dlp-alpha", List.of("dlp"),
+              "--atp-beta", List.of("atp")));
 
   /**
    * The values of the hyper-parameters: one each for a single run, several to try all of them.

@@ -28,6 +28,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.junit.jupiter.api.AfterAll;
@@ -134,7 +135,7 @@ class BrokenOffRunTest {
     PruneOptions options = PruneOptions.defaults(fixture.model(), output("out"));
     PruneReport first = prune(fixture, options, STORAGE, Progress.NONE);
     List<String> told = new ArrayList<>();
-    PruneReport second = prune(fixture, options, STORAGE, telling(told));
+    PruneReport second = prune(fixture, options, STORAGE, telling(told::add));
     assertThat(told)
         .containsExactly(
             "say: "
@@ -168,29 +169,18 @@ class BrokenOffRunTest {
             + " \"started\": \"2026-01-01T00:00:00Z\", \"beat\": \"2026-01-01T00:00:00Z\"}";
     List<String> told = new ArrayList<>();
     Progress progress =
-        new Progress() {
-          @Override
-          public void begin(String stage, int steps) {}
-
-          @Override
-          public void step(String what) {}
-
-          @Override
-          public void warn(String message) {}
-
-          @Override
-          public void say(String message) {
-            told.add(message);
-            if (message.equals("perplexity of the pruned model")) {
-              try {
-                reports.add(Files.readString(report));
-                Files.writeString(lock, other);
-              } catch (IOException e) {
-                throw new UncheckedIOException(e);
+        telling(
+            message -> {
+              told.add(message);
+              if (message.equals("say: perplexity of the pruned model")) {
+                try {
+                  reports.add(Files.readString(report));
+                  Files.writeString(lock, other);
+                } catch (IOException e) {
+                  throw new UncheckedIOException(e);
+                }
               }
-            }
-          }
-        };
+            });
     assertThatThrownBy(
             () ->
                 new SparkPipeline(spark, STORAGE, progress, 3)
@@ -200,7 +190,9 @@ class BrokenOffRunTest {
                         Optional.of(fixture.evaluation()),
                         written -> told.add("other reports")))
         .hasMessageContaining("another run has begun to write there");
-    assertThat(told).contains("perplexity of the pruned model").doesNotContain("other reports");
+    assertThat(told)
+        .contains("say: perplexity of the pruned model")
+        .doesNotContain("other reports");
     assertThat(report).hasContent(reports.get(0));
     assertThat(lock).hasContent(other);
     assertThat(RunStatus.of(STORAGE, options.output()).isDone()).isFalse();
@@ -250,7 +242,7 @@ class BrokenOffRunTest {
     Files.write(out.resolve("model.safetensors.index.json"), new byte[0]);
     assertThat(RunStatus.of(STORAGE, options.output()).whole()).isFalse();
     List<String> told = new ArrayList<>();
-    PruneReport second = prune(fixture, options, STORAGE, telling(told));
+    PruneReport second = prune(fixture, options, STORAGE, telling(told::add));
     assertThat(told)
         .contains(
             "warn: "
@@ -278,7 +270,7 @@ class BrokenOffRunTest {
     assertThat(status.runs().get(0).passes())
         .containsExactly(new RunStatus.Pass("dense", 3, 2), new RunStatus.Pass("pruned", 2, 1));
     List<String> told = new ArrayList<>();
-    prune(fixture, options, STORAGE, telling(told));
+    prune(fixture, options, STORAGE, telling(told::add));
     assertThat(told)
         .containsSubsequence(
             "say: going on with a run that was broken off: 0 of 4 shards are written",
@@ -334,7 +326,7 @@ class BrokenOffRunTest {
         .hasMessageContaining("the machine is gone");
     damage.to(run(again));
     List<String> told = new ArrayList<>();
-    prune(fixture, again, STORAGE, telling(told));
+    prune(fixture, again, STORAGE, telling(told::add));
     assertThat(told)
         .contains("say: going on with a run that was broken off: 0 of 4 shards are written")
         .filteredOn(message -> message.contains("cannot be used: "))
@@ -366,7 +358,7 @@ class BrokenOffRunTest {
             .orElseThrow();
     cut(Path.of(parts, part));
     List<String> told = new ArrayList<>();
-    prune(fixture, again, STORAGE, telling(told));
+    prune(fixture, again, STORAGE, telling(told::add));
     assertThat(told).anyMatch(message -> message.endsWith(" its block is pruned anew"));
     assertThat(Folders.digests(Path.of(again.output())))
         .isEqualTo(Folders.digests(Path.of(options.output())));
@@ -456,26 +448,26 @@ class BrokenOffRunTest {
     return temporary.resolve(name).toString();
   }
 
-  private static Progress telling(List<String> told) {
+  private static Progress telling(Consumer<String> told) {
     return new Progress() {
       @Override
       public void begin(String stage, int steps) {
-        told.add("begin: " + stage);
+        told.accept("begin: " + stage);
       }
 
       @Override
       public void step(String what) {
-        told.add("step: " + what);
+        told.accept("step: " + what);
       }
 
       @Override
       public void say(String message) {
-        told.add("say: " + message);
+        told.accept("say: " + message);
       }
 
       @Override
       public void warn(String message) {
-        told.add("warn: " + message);
+        told.accept("warn: " + message);
       }
     };
   }
