@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 import java.util.List;
@@ -11,7 +11,7 @@ public enum Activation {
   SILU("silu", "swish") {
     @Override
     void apply(float[] x) {
-      ROWS.silu(x, 0, x.length);
+      rowOperations().silu(x, 0, x.length);
     }
   },
 
@@ -42,7 +42,7 @@ public enum Activation {
   GELU_TANH("gelu_pytorch_tanh", "gelu_new") {
     @Override
     void apply(float[] x) {
-      ROWS.geluTanh(x, 0, x.length);
+      rowOperations().geluTanh(x, 0, x.length);
     }
   };
 
@@ -93,7 +93,7 @@ public enum Activation {
             gate.row(r, g);
             up.row(r, u);
             apply(g);
-            ROWS.multiply(g, u, 0, g.length);
+            rowOperations().multiply(g, u, 0, g.length);
             gate.setRow(r, g);
           }
         });

@@ -11,30 +11,150 @@ import static org.bytedeco.openblas.global.openblas.cblas_sgemv;
 import static org.bytedeco.openblas.global.openblas.cblas_ssyrk;
 
 import ai.owl.tensor.Matrix;
+import java.util.Arrays;
+import java.util.SplittableRandom;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.FloatPointer;
 import org.nd4j.linalg.factory.Nd4j;
+import org.slf4j.LoggerFactory;
 
 /**
- * Matrix products in float32, on the OpenBLAS that ND4J runs on. A product is made of tiles of a
- * fixed size, each computed by one thread, so that no bit of it depends on how many threads there
- * are: OpenBLAS's own threads would cut it by their number, and round differently along the cuts.
+ * Matrix products in float32, on the OpenBLAS that ND4J runs on. A product is cut into tiles, each
+ * computed by one thread, and no bit of it depends on how many threads there are: OpenBLAS's own
+ * threads would cut it anywhere, and round differently along the cuts.
+ *
+ * <p>It adds up an element's products in the same order in whatever tile the element lies, as long
+ * as cuts keep to multiples of the few rows and columns that it works on at once. So tiles are as
+ * large as the threads allow: both factors are packed anew for every tile, which costs tiles of 512
+ * x 1024 up to a tenth. That it does so is not promised anywhere; where it does not, tiles have a
+ * fixed size.
  */
 public final class Blas {
-  private static final int TILE_ROWS = 512;
-  private static final int TILE_COLS = 1024;
+  /** Cuts lie on multiples of this: of the 64, 16, 12 or 4 that kernels work on at once. */
+  private static final int CUT = 192;
+
+  /** Multiply-adds of a tile at least: OpenBLAS has another way, and other bits, for small ones. */
+  private static final long SMALLEST = 1 << 22;
+
+  /** Tiles a thread: the last to finish keeps the others waiting for less. */
+  private static final int TILES_A_THREAD = 2;
+
   private static final int GRAM_TILE = 512;
   private static volatile int threads;
+  private static final boolean CUTS_ANYWHERE;
 
   static {
     Nd4j.factory(); // when it starts, it sets OpenBLAS's threads; that must not come later
-    threads = Math.max(1, blas_get_num_threads());
+    int given = Math.max(1, blas_get_num_threads());
     blas_set_num_threads(1);
+    threads = 1; // other threads would wait for this class to be there
+    CUTS_ANYWHERE = keepsBitsInTiles();
+    threads = given;
+    if (!CUTS_ANYWHERE) {
+      LoggerFactory.getLogger(Blas.class)
+          .info("This OpenBLAS rounds differently in tiles: products are cut into fixed ones");
+    }
   }
 
   private Blas() {}
+
+  /** Whether tiles give the bits of the whole, on shapes with all kinds of edges. */
+  private static boolean keepsBitsInTiles() {
+    return keepsBitsInTiles(265, 333, 801) && keepsBitsInTiles(415, 270, 700);
+  }
+
+  private static boolean keepsBitsInTiles(int m, int n, int k) {
+    try (Matrix x = new Matrix(m, k);
+        Matrix w = new Matrix(n, k);
+        Matrix whole = new Matrix(m, n);
+        Matrix tiled = new Matrix(m, n)) {
+      fill(x, 1);
+      fill(w, 2);
+      linearTiled(x, w, whole, m, n);
+      linearTiled(x, w, tiled, CUT, CUT);
+      float[] expected = new float[n];
+      float[] actual = new float[n];
+      for (int r = 0; r < m; r++) {
+        whole.row(r, expected);
+        tiled.row(r, actual);
+        if (!Arrays.equals(expected, actual)) {
+          return false;
+        }
+      }
+      return true;
+    }
+  }
+
+  private static void fill(Matrix matrix, long seed) {
+    SplittableRandom random = new SplittableRandom(seed);
+    float[] row = new float[matrix.cols()];
+    for (long r = 0; r < matrix.rows(); r++) {
+      for (int j = 0; j < row.length; j++) {
+        row[j] = (float) (random.nextDouble() - 0.5);
+      }
+      matrix.setRow(r, row);
+    }
+  }
+
+  private static void linearTiled(Matrix x, Matrix w, Matrix out, int tileRows, int tileCols) {
+    gemm(
+        new Tiling(tileRows, tileCols),
+        false,
+        true,
+        (int) x.rows(),
+        (int) w.rows(),
+        x.cols(),
+        1f,
+        x.pointer(0, 0),
+        x.cols(),
+        w.pointer(0, 0),
+        w.cols(),
+        0f,
+        out.pointer(0, 0),
+        out.cols());
+  }
+
+  /** The largest size of the tiles of a product. */
+  record Tiling(int rows, int cols) {
+    static final Tiling FIXED = new Tiling(512, 1024);
+
+    /** Of a product of m × n elements, each the sum of k products. */
+    static Tiling of(int m, int n, int k, int threads) {
+      int tiles = threads == 1 ? 1 : threads * TILES_A_THREAD;
+      Tiling best = new Tiling(m, n);
+      long least = Long.MAX_VALUE;
+      // Of every tile both factors are packed: as much as the sum of its sides.
+      for (int down = 1; down <= tiles; down++) {
+        Tiling cut = new Tiling(side(m, down), side(n, (tiles + down - 1) / down));
+        long packed = (long) cut.count(m, n) * (cut.rows + cut.cols);
+        if (packed < least && cut.smallest(m, n) * k >= SMALLEST) {
+          least = packed;
+          best = cut;
+        }
+      }
+      return best;
+    }
+
+    private int down(int m) {
+      return (m + rows - 1) / rows;
+    }
+
+    private int count(int m, int n) {
+      return down(m) * ((n + cols - 1) / cols);
+    }
+
+    /** Elements of the tile at the end of both sides. */
+    private long smallest(int m, int n) {
+      return ((m - 1) % rows + 1L) * ((n - 1) % cols + 1L);
+    }
+
+    private static int side(int length, int pieces) {
+      int side = (length + pieces - 1) / pieces;
+      return Math.min(length, (side + CUT - 1) / CUT * CUT);
+    }
+  }
 
   /**
    * Sets how many threads one product uses at most; process-wide. Products of several tasks at once
@@ -106,18 +226,50 @@ public final class Blas {
       float beta,
       FloatPointer c,
       int strideC) {
-    int tilesDown = (m + TILE_ROWS - 1) / TILE_ROWS;
-    int tiles = tilesDown * ((n + TILE_COLS - 1) / TILE_COLS);
+    boolean isLinear = !transposeA && transposeB; // what has been looked at when it is cut
+    gemm(
+        isLinear && CUTS_ANYWHERE ? Tiling.of(m, n, k, threads) : Tiling.FIXED,
+        transposeA,
+        transposeB,
+        m,
+        n,
+        k,
+        alpha,
+        a,
+        strideA,
+        b,
+        strideB,
+        beta,
+        c,
+        strideC);
+  }
+
+  private static void gemm(
+      Tiling tile,
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      float alpha,
+      FloatPointer a,
+      int strideA,
+      FloatPointer b,
+      int strideB,
+      float beta,
+      FloatPointer c,
+      int strideC) {
+    int tilesDown = tile.down(m);
     forEachTile(
-        tiles,
-        tile -> {
-          int row = tile % tilesDown * TILE_ROWS;
-          int col = tile / tilesDown * TILE_COLS;
+        tile.count(m, n),
+        number -> {
+          int row = number % tilesDown * tile.rows;
+          int col = number / tilesDown * tile.cols;
           gemmAlone(
               transposeA,
               transposeB,
-              Math.min(TILE_ROWS, m - row),
-              Math.min(TILE_COLS, n - col),
+              Math.min(tile.rows, m - row),
+              Math.min(tile.cols, n - col),
               k,
               alpha,
               a.getPointer(transposeA ? row : (long) row * strideA),

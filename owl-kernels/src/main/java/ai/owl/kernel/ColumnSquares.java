@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 
@@ -32,7 +32,7 @@ public final class ColumnSquares {
             for (int r = 0; r < count; r++) {
               x.copyTo(t + r, first, piece, r * width, width);
             }
-            ROWS.addColumnSquares(piece, count, width, mine, 0, width);
+            rowOperations().addColumnSquares(piece, count, width, mine, 0, width);
           }
           System.arraycopy(mine, 0, sums, first, width);
         });

@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 
@@ -68,9 +68,10 @@ final class KeyHistogram {
     for (long r = from; r < to; r++) {
       weight.row(r, row);
       scores.of(r, row, scored);
-      ROWS.keys(scored, keys, 0, row.length);
+      rowOperations().keys(scored, keys, 0, row.length);
       int[] counted = isAll ? keys : found;
-      int size = isAll ? row.length : ROWS.collect(keys, 0, row.length, low, high, found, 0);
+      int size =
+          isAll ? row.length : rowOperations().collect(keys, 0, row.length, low, high, found, 0);
       for (int i = 0; i < size; i++) {
         counts[counted[i] - low >>> shift]++;
         bits |= counted[i];

@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 import java.util.Arrays;
@@ -28,14 +28,14 @@ public final class LayerNorm {
           for (long r = from; r < to; r++) {
             x.row(r, row);
             Arrays.fill(sums, 0);
-            ROWS.addValues(row, 0, cols, sums);
+            rowOperations().addValues(row, 0, cols, sums);
             double mean = RowOperations.total(sums) / cols;
             // From the differences, not from the squares: features far from zero would lose all
             // digits.
             Arrays.fill(sums, 0);
-            ROWS.addSquaredDistances(row, 0, cols, mean, sums);
+            rowOperations().addSquaredDistances(row, 0, cols, mean, sums);
             double scale = 1 / Math.sqrt(RowOperations.total(sums) / cols + epsilon);
-            ROWS.standardize(row, mean, scale, gain, bias, 0, cols);
+            rowOperations().standardize(row, mean, scale, gain, bias, 0, cols);
             out.setRow(r, row);
           }
         });

@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import java.util.concurrent.atomic.LongAdder;
 
@@ -59,7 +59,7 @@ final class RankSearch {
     if (found.length < upTo - under) {
       found = new int[upTo - under];
     }
-    int size = ROWS.collect(keys, 0, length, low, high, found, 0);
+    int size = rowOperations().collect(keys, 0, length, low, high, found, 0);
     key = quickselect(found, size, rank - under);
     below = under;
     equal = 0;
@@ -71,15 +71,16 @@ final class RankSearch {
 
   private static int countBelow(int[] keys, int length, int pivot) {
     if (length < WORTHWHILE) {
-      return ROWS.countBelow(keys, 0, length, pivot);
+      return rowOperations().countBelow(keys, 0, length, pivot);
     }
     LongAdder count = new LongAdder();
     Blas.forEachTile(
         (length + PIECE - 1) / PIECE,
         piece ->
             count.add(
-                ROWS.countBelow(
-                    keys, piece * PIECE, Math.min(length, (piece + 1) * PIECE), pivot)));
+                rowOperations()
+                    .countBelow(
+                        keys, piece * PIECE, Math.min(length, (piece + 1) * PIECE), pivot)));
     return count.intValue();
   }
 

@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 
@@ -23,11 +23,11 @@ public final class RelativeImportance {
       factors[j] = (float) Math.pow(norms[j], power);
     }
     return (row, weights, scores) -> {
-      ROWS.magnitudes(weights, scores, 0, scores.length);
+      rowOperations().magnitudes(weights, scores, 0, scores.length);
       double[] sums = new double[RowOperations.SUMS];
-      ROWS.addValues(scores, 0, scores.length, sums);
+      rowOperations().addValues(scores, 0, scores.length, sums);
       float sum = (float) RowOperations.total(sums);
-      ROWS.relative(scores, columns, sum, factors, scores, 0, scores.length);
+      rowOperations().relative(scores, columns, sum, factors, scores, 0, scores.length);
     };
   }
 

@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 import java.util.Arrays;
@@ -28,10 +28,10 @@ public final class RmsNorm {
             x.row(r, row);
             for (int first = 0; first < row.length; first += width) {
               Arrays.fill(sums, 0);
-              ROWS.addSquares(row, first, first + width, sums);
+              rowOperations().addSquares(row, first, first + width, sums);
               double squares = RowOperations.total(sums);
               float scale = (float) (1 / Math.sqrt(squares / width + epsilon));
-              ROWS.scale(row, first, scale, gain, 0, width);
+              rowOperations().scale(row, first, scale, gain, 0, width);
             }
             out.setRow(r, row);
           }

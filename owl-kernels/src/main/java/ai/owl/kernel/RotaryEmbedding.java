@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 import java.io.Serializable;
@@ -136,7 +136,7 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
               x.row(t, row);
               int at = (past + (int) t) * half;
               for (int head = 0; head < row.length; head += 2 * half) {
-                ROWS.rotate(row, head, half, cos, sin, at, 0, half);
+                rowOperations().rotate(row, head, half, cos, sin, at, 0, half);
               }
               x.setRow(t, row);
             }

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import ai.owl.tensor.VectorUnit;
-
 /**
  * The loops over one row that everything but the matrix products spends its time in, on heap
  * arrays; ranges are [from, to).
@@ -15,8 +13,12 @@ import ai.owl.tensor.VectorUnit;
  * do.
  */
 interface RowOperations {
-  /** The implementation for this process. */
-  RowOperations ROWS = VectorUnit.isPresent() ? new VectorRows() : new PlainRows();
+  /**
+   * The implementation for this process: plain loops, and vector code from when that is compiled.
+   */
+  static RowOperations rowOperations() {
+    return RowCode.chosen();
+  }
 
   /** Running sums: as many as two AVX-512 registers hold, so that no addition waits for another. */
   int SUMS = 16;

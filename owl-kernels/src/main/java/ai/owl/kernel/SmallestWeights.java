@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 
@@ -38,14 +38,14 @@ public final class SmallestWeights {
     for (long r = from; r < to; r++) {
       weight.row(r, row);
       scores.of(r, row, scored);
-      ROWS.keys(scored, keys, 0, cols);
+      rowOperations().keys(scored, keys, 0, cols);
       search.search(keys, cols, count - 1);
       int threshold = search.key();
       int ties = count - search.below();
       if (ties == search.equal()) {
-        ROWS.zeroBelow(row, keys, threshold + 1, 0, cols);
+        rowOperations().zeroBelow(row, keys, threshold + 1, 0, cols);
       } else {
-        ROWS.zeroBelow(row, keys, threshold, 0, cols);
+        rowOperations().zeroBelow(row, keys, threshold, 0, cols);
         for (int j = 0; ties > 0; j++) {
           if (keys[j] == threshold) {
             row[j] = 0f;
@@ -77,8 +77,8 @@ public final class SmallestWeights {
           for (long r = from; r < to; r++) {
             weight.row(r, row);
             scores.of(r, row, scored);
-            ROWS.keys(scored, keys, 0, row.length);
-            ROWS.zeroInGroups(row, keys, count, group, 0, row.length);
+            rowOperations().keys(scored, keys, 0, row.length);
+            rowOperations().zeroInGroups(row, keys, count, group, 0, row.length);
             weight.setRow(r, row);
           }
         });
@@ -102,8 +102,8 @@ public final class SmallestWeights {
           for (long r = from; r < to; r++) {
             weight.row(r, row);
             scores.of(r, row, scored);
-            ROWS.keys(scored, keys, 0, row.length);
-            ROWS.zeroBelow(row, keys, threshold + 1, 0, row.length);
+            rowOperations().keys(scored, keys, 0, row.length);
+            rowOperations().zeroBelow(row, keys, threshold + 1, 0, row.length);
             weight.setRow(r, row);
           }
         });

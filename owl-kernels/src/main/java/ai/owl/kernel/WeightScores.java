@@ -1,6 +1,6 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 /**
  * How much each weight of a matrix matters, row by row: what selection compares. Scores are never
@@ -19,7 +19,7 @@ public interface WeightScores {
 
   /** {@code |W_ij|}. */
   static WeightScores magnitude() {
-    return (row, weights, scores) -> ROWS.magnitudes(weights, scores, 0, scores.length);
+    return (row, weights, scores) -> rowOperations().magnitudes(weights, scores, 0, scores.length);
   }
 
   /**
@@ -28,6 +28,7 @@ public interface WeightScores {
    * @param norms (in_features)
    */
   static WeightScores weighted(float[] norms) {
-    return (row, weights, scores) -> ROWS.weighted(weights, norms, scores, 0, scores.length);
+    return (row, weights, scores) ->
+        rowOperations().weighted(weights, norms, scores, 0, scores.length);
   }
 }

@@ -5,7 +5,12 @@ package ai.owl.tensor;
  * Rounds to nearest, ties to even. All implementations give the same bits.
  */
 interface HalfFloats {
-  HalfFloats CHOSEN = VectorUnit.isPresent() ? new VectorHalfFloats() : new PlainHalfFloats();
+  /**
+   * The implementation for this process: plain loops, and vector code from when that is compiled.
+   */
+  static HalfFloats halfFloats() {
+    return HalfFloatCode.chosen();
+  }
 
   /** {@code target[i]} from the two bytes at {@code offset + 2i}, for i in [from, count). */
   void widenBfloat16(byte[] source, int offset, float[] target, int from, int count);

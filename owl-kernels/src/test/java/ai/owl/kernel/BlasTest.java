@@ -146,7 +146,7 @@ class BlasTest {
   }
 
   @Test
-  void givesTheSameBitsWithOneThreadAndWithTwo() {
+  void givesTheSameBitsWithAnyNumberOfThreads() {
     int[][] shapes = {
       {1, 1, 1},
       {7, 8, 31},
@@ -159,7 +159,9 @@ class BlasTest {
       {128, 128, 64},
       {257, 1025, 513},
       {512, 64, 2048},
-      {2047, 33, 300}
+      {2047, 33, 300},
+      {1000, 5504, 129},
+      {130, 4100, 700}
     };
     for (int[] shape : shapes) {
       try (Matrix x = RandomMatrix.of(1, shape[0], shape[2]);
@@ -169,13 +171,34 @@ class BlasTest {
         Blas.setThreads(1);
         assertThat(Blas.threads()).isEqualTo(1);
         Blas.linear(x, w, 0f, one);
-        Blas.setThreads(2);
-        assertThat(Blas.threads()).isEqualTo(2);
-        Blas.linear(x, w, 0f, two);
-        assertThat(two.toArray())
-            .as("%d x %d x %d", shape[0], shape[1], shape[2])
-            .isEqualTo(one.toArray());
+        for (int threads : new int[] {2, 3, 7, 16}) {
+          Blas.setThreads(threads);
+          assertThat(Blas.threads()).isEqualTo(threads);
+          Blas.linear(x, w, 0f, two);
+          assertThat(two.toArray())
+              .as("%d x %d x %d, %d threads", shape[0], shape[1], shape[2], threads)
+              .isEqualTo(one.toArray());
+        }
       }
+    }
+  }
+
+  @Test
+  void cutsAProductIntoAsManyTilesAsThreadsCanWorkOn() {
+    assertThat(Blas.Tiling.of(1024, 5504, 2048, 1)).isEqualTo(new Blas.Tiling(1024, 5504));
+    // Two a thread, and those as square as they can be.
+    assertThat(Blas.Tiling.of(1024, 5504, 2048, 2)).isEqualTo(new Blas.Tiling(1024, 1536));
+    assertThat(Blas.Tiling.of(3840, 3840, 2048, 2)).isEqualTo(new Blas.Tiling(1920, 1920));
+    // Too little work for more than one.
+    assertThat(Blas.Tiling.of(100, 100, 100, 16)).isEqualTo(new Blas.Tiling(100, 100));
+    // A cut that would leave a sliver is none.
+    assertThat(Blas.Tiling.of(193, 64, 2048, 2)).isEqualTo(new Blas.Tiling(193, 64));
+    for (int threads = 2; threads < 40; threads++) {
+      Blas.Tiling tile = Blas.Tiling.of(2050, 4100, 300, threads);
+      assertThat(tile.rows() % 192 == 0 || tile.rows() == 2050).isTrue();
+      assertThat(tile.cols() % 192 == 0 || tile.cols() == 4100).isTrue();
+      assertThat(((2050 - 1) % tile.rows() + 1L) * ((4100 - 1) % tile.cols() + 1L) * 300)
+          .isGreaterThanOrEqualTo(1 << 22);
     }
   }
 

@@ -2,6 +2,7 @@ package ai.owl.spark.cli;
 
 import ai.owl.kernel.Blas;
 import ai.owl.kernel.Compute;
+import ai.owl.kernel.RowCode;
 import ai.owl.spark.pipeline.OwlKryoRegistrator;
 import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
@@ -28,12 +29,16 @@ final class SparkContexts {
     return SparkSession.builder().config(conf).getOrCreate();
   }
 
-  /** The native libraries take as long to load as a session to start: both at once. */
+  /**
+   * The native libraries take as long to load as a session to start, and the vector code to
+   * compile: all at once.
+   */
   private static void loadKernels() {
     Thread loading =
         new Thread(
             () -> {
               try {
+                RowCode.prepare();
                 Blas.threads();
                 Compute.FLOAT32.implementation();
               } catch (LinkageError e) {

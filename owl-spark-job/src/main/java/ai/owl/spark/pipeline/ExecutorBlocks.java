@@ -3,6 +3,7 @@ package ai.owl.spark.pipeline;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.kernel.Blas;
+import ai.owl.kernel.RowCode;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.DecoderBlock;
 import ai.owl.model.ForwardBuffers;
@@ -29,6 +30,10 @@ import org.bytedeco.javacpp.Pointer;
  */
 final class ExecutorBlocks {
   private static final int KEPT = 2;
+
+  static {
+    RowCode.prepare(); // while the first block is read
+  }
 
   private static final Map<Key, Entry> ENTRIES = new HashMap<>();
   private static final Deque<ForwardBuffers> IDLE_BUFFERS = new ArrayDeque<>();

@@ -13,6 +13,7 @@ import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
 import org.apache.spark.TaskContext;
 
 /**
@@ -21,11 +22,30 @@ import org.apache.spark.TaskContext;
  */
 sealed interface Step extends Serializable {
 
+  /** The block that can be read while the slices that enter it are embedded: the first. */
+  default Optional<BlockLayout> entry() {
+    return Optional.empty();
+  }
+
+  private static Optional<BlockLayout> ifFirst(BlockLayout block) {
+    return block.index() == 0 ? Optional.of(block) : Optional.empty();
+  }
+
   /** Through a dense block; {@code observe} says whether statistics are gathered on the way. */
-  record Advance(BlockLayout block, boolean observe, List<BlockLayout> next) implements Step {}
+  record Advance(BlockLayout block, boolean observe, List<BlockLayout> next) implements Step {
+    @Override
+    public Optional<BlockLayout> entry() {
+      return ifFirst(block);
+    }
+  }
 
   /** Statistics of a dense block; the hidden states stay as they are. */
-  record Observe(BlockLayout block) implements Step {}
+  record Observe(BlockLayout block) implements Step {
+    @Override
+    public Optional<BlockLayout> entry() {
+      return ifFirst(block);
+    }
+  }
 
   /**
    * Through a pruned block.
@@ -49,9 +69,10 @@ sealed interface Step extends Serializable {
    */
   static Iterator<SliceState> carryOut(
       Work work, Samples samples, WorkCounters counters, Iterator<SliceState> states) {
+    ExecutorBlocks.Source source = work.source();
+    work.step().entry().ifPresent(block -> ExecutorBlocks.prefetch(source, block));
     List<SliceState> before = new ArrayList<>();
     states.forEachRemaining(before::add);
-    ExecutorBlocks.Source source = work.source();
     ExecutorBlocks.useTaskCpus(TaskContext.get());
     ForwardBuffers buffers = ExecutorBlocks.buffers(source);
     try {
