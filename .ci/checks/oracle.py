@@ -22,7 +22,7 @@ def run_variant(fixture, variant):
     tokens = fixture / "expected" / "tokens.safetensors"
     return product.pruned_once(
         f"{fixture.name}-{variant}", fixture / "model", tokens, metric=metric, allocation=allocation,
-        outlier_threshold=5, **{"lambda": 0.08 if allocation == "owl" else None}, propagation=propagation, evaluate=tokens,
+        propagation=propagation, evaluate=tokens, **({"outlier_threshold": 5, "lambda": 0.08} if allocation == "owl" else {}),
     )
 
 
