@@ -40,7 +40,14 @@ public enum Compute {
           ? "float32 as three bfloat16 pieces by " + OneDnn.name()
           : "bfloat16 by " + OneDnn.name();
     }
-    return "float32 by OpenBLAS";
+    double limit = SparseLimit.share();
+    return "float32 by OpenBLAS"
+        + (limit < 0
+            ? ""
+            : String.format(
+                Locale.ROOT,
+                ", skipping zeros where they are %.0f %% of a layer",
+                100 - 100 * limit));
   }
 
   /**

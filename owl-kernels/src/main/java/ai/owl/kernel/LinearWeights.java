@@ -2,6 +2,7 @@ package ai.owl.kernel;
 
 import ai.owl.tensor.Matrix;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * The weights of a linear layer, (out_features, in_features), held as its products want them.
@@ -9,7 +10,7 @@ import java.util.List;
  * #replace} needs them alone.
  */
 public sealed interface LinearWeights extends AutoCloseable
-    permits MatrixWeights, PackedWeights, SplitWeights {
+    permits MatrixWeights, PackedWeights, SparseWeights, SplitWeights {
 
   /**
    * Weights for products in some precision.
@@ -22,7 +23,7 @@ public sealed interface LinearWeights extends AutoCloseable
     int pieces = compute.piecesOfExact();
     try {
       if (pieces == 0) {
-        return new MatrixWeights(weights);
+        return SparseWeights.orMatrix(weights, parts);
       }
       if (PackedWeights.holds(weights)) {
         LinearWeights packed = new PackedWeights(weights, parts, pieces);
@@ -31,7 +32,7 @@ public sealed interface LinearWeights extends AutoCloseable
       }
       return compute == Compute.BFLOAT16
           ? SplitWeights.of(weights, parts)
-          : new MatrixWeights(weights);
+          : SparseWeights.orMatrix(weights, parts);
     } catch (RuntimeException | Error e) {
       weights.close();
       throw e;
@@ -39,12 +40,12 @@ public sealed interface LinearWeights extends AutoCloseable
   }
 
   /**
-   * Weights for float32 products.
+   * Weights to look at and to change: as they are, however many are zero.
    *
    * @param weights owned by what is made of them from here on
    */
   static LinearWeights of(Matrix weights) {
-    return new MatrixWeights(weights);
+    return new MatrixWeights(weights, Optional.empty());
   }
 
   /** out_features. */
@@ -72,11 +73,13 @@ public sealed interface LinearWeights extends AutoCloseable
   Matrix matrix();
 
   /**
-   * Takes other weights in.
+   * Takes other weights in. How they are held depends on them alone, not on what was there before.
    *
-   * @param changed what {@link #matrix} gave, with other values
+   * @param changed what {@link #matrix} gave, with other values; not to be used any more, but to be
+   *     closed
+   * @return what holds the weights from here on, to be closed in place of this
    */
-  void replace(Matrix changed);
+  LinearWeights replace(Matrix changed);
 
   @Override
   void close();

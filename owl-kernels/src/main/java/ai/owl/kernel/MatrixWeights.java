@@ -1,9 +1,16 @@
 package ai.owl.kernel;
 
 import ai.owl.tensor.Matrix;
+import java.util.List;
+import java.util.Optional;
 
-/** Float32 weights, multiplied by OpenBLAS. */
-record MatrixWeights(Matrix weights) implements LinearWeights {
+/**
+ * Float32 weights, multiplied by OpenBLAS.
+ *
+ * @param parts numbers of rows, of weights that may be held otherwise once most of them are zero;
+ *     of others, and of parts themselves, none
+ */
+record MatrixWeights(Matrix weights, Optional<List<Integer>> parts) implements LinearWeights {
   @Override
   public long rows() {
     return weights.rows();
@@ -21,7 +28,7 @@ record MatrixWeights(Matrix weights) implements LinearWeights {
 
   @Override
   public LinearWeights part(long row, long rows) {
-    return new MatrixWeights(weights.rows(row, rows));
+    return new MatrixWeights(weights.rows(row, rows), Optional.empty());
   }
 
   @Override
@@ -29,9 +36,11 @@ record MatrixWeights(Matrix weights) implements LinearWeights {
     return weights.rows(0, weights.rows());
   }
 
-  /** The same memory. */
+  /** What was changed is the same memory. */
   @Override
-  public void replace(Matrix changed) {}
+  public LinearWeights replace(Matrix changed) {
+    return parts.isPresent() ? SparseWeights.orMatrix(weights, parts.get()) : this;
+  }
 
   @Override
   public void close() {

@@ -156,13 +156,14 @@ final class PackedWeights implements LinearWeights {
   }
 
   @Override
-  public void replace(Matrix changed) {
+  public LinearWeights replace(Matrix changed) {
     Blas.forEachTile(
         tiles.size(),
         number -> {
           Tile tile = tiles.get(number);
           tile.packing().pack(changed.pointer(tile.first() - first, 0), tile.data());
         });
+    return this;
   }
 
   @Override

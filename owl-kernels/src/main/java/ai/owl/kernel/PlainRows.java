@@ -402,4 +402,15 @@ final class PlainRows implements RowOperations {
       goes[j] = before < block.of() - block.kept();
     }
   }
+
+  @Override
+  public void addSparse(float[] tile, int at, float[] weights, char[] index, int rows) {
+    for (int r = 0, sums = at; r < rows; r++, sums += TOKENS) {
+      for (int n = index[r]; n < index[r + 1]; n++) {
+        for (int t = 0; t < TOKENS; t++) {
+          tile[sums + t] = Math.fma(weights[n], tile[index[n] + t], tile[sums + t]);
+        }
+      }
+    }
+  }
 }

@@ -23,6 +23,9 @@ interface RowOperations {
   /** Running sums: as many as two AVX-512 registers hold, so that no addition waits for another. */
   int SUMS = 16;
 
+  /** Tokens that sparse products are made of side by side: eight vectors of 256 bits. */
+  int TOKENS = 64;
+
   /** Adds up running sums. */
   static double total(double[] sums) {
     double[] halves = sums.clone();
@@ -130,4 +133,16 @@ interface RowOperations {
    * @param errors e, as {@code rows}; replaced
    */
   void compensate(ErrorCompensation.Columns block, float[] rows, int count, float[] errors);
+
+  /**
+   * Products with a block of sparse weights: {@code y_(r, t) = fma(w_n, x_(j(n), t), y_(r, t))} for
+   * {@link #TOKENS} tokens t, of each row r the weights n one after the other.
+   *
+   * @param tile x, (columns, TOKENS), where {@code index} says, and y, (rows, TOKENS), from {@code
+   *     at} on
+   * @param weights row behind row, from {@code rows + 1} on
+   * @param index where in {@code weights} each row begins, and where the last ends; then, beside
+   *     each weight, where in {@code tile} the inputs of its column begin
+   */
+  void addSparse(float[] tile, int at, float[] weights, char[] index, int rows);
 }

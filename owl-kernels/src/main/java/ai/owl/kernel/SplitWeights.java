@@ -117,12 +117,13 @@ record SplitWeights(PackedWeights high, PackedWeights low, Optional<Matrix> kept
   }
 
   @Override
-  public void replace(Matrix changed) {
+  public LinearWeights replace(Matrix changed) {
     high.replace(changed);
     try (Matrix rest = new Matrix(changed.rows(), changed.cols())) {
       subtractNearest(changed, rest);
       low.replace(rest);
     }
+    return this;
   }
 
   @Override

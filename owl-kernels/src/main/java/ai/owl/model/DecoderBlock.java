@@ -106,7 +106,7 @@ public final class DecoderBlock implements AutoCloseable {
 
   /**
    * The weight of a linear layer, (out_features, in_features), in float32; the caller's to close.
-   * What is changed of it is the block's with {@link #replace}.
+   * What is changed of it is the block's with {@link #replace}, and not before.
    */
   public Matrix weight(LinearLayer linear) {
     return weights.get(linear.role()).matrix();
@@ -116,10 +116,10 @@ public final class DecoderBlock implements AutoCloseable {
    * Gives a linear layer other weights.
    *
    * @param changed what {@link #weight} gave, with other values that the layer's checkpoint can
-   *     store
+   *     store; only to be closed from here on
    */
   public void replace(LinearLayer linear, Matrix changed) {
-    weights.get(linear.role()).replace(changed);
+    add(linear.role(), weights.get(linear.role()).replace(changed));
   }
 
   /**

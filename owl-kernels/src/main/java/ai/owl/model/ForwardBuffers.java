@@ -40,7 +40,7 @@ public final class ForwardBuffers implements AutoCloseable {
     long floats = 2L * config.hiddenSize() + heads + inner + 128;
     long widest = Math.max((long) config.heads() * config.headDim(), config.intermediateSize());
     return Float.BYTES * floats * tokens
-        + Operand.bytes(Math.max(widest, config.hiddenSize()) * tokens, config.compute());
+        + Operand.bytes(Math.max(widest, config.hiddenSize()), tokens, config.compute());
   }
 
   /** The buffers of a sequence of {@code tokens} tokens, with undefined content. */

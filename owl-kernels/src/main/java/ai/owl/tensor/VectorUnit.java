@@ -20,6 +20,11 @@ public final class VectorUnit {
     return PRESENT;
   }
 
+  /** Of the widest vectors that the processor has, where they are present. */
+  public static int bits() {
+    return Width.bits();
+  }
+
   private static boolean find() {
     Logger log = LoggerFactory.getLogger(VectorUnit.class);
     if (ModuleLayer.boot().findModule("jdk.incubator.vector").isEmpty()) {

@@ -281,4 +281,35 @@ class RowOperationsTest {
       assertThat(RowOperations.total(running)).isEqualTo(folded[0]);
     }
   }
+
+  @Test
+  void sparseProducts() {
+    int tokens = RowOperations.TOKENS;
+    Random random = new Random(7);
+    for (int rows : new int[] {1, 2, 9}) {
+      for (int kind = 0; kind < 3; kind++) {
+        float[] tile = new float[12 + (20 + rows) * tokens];
+        for (int j = 0; j < tile.length; j++) {
+          tile[j] = number(random, kind);
+        }
+        float[] weights = new float[rows + 1 + 20 * rows];
+        char[] index = new char[weights.length];
+        int n = rows + 1;
+        for (int r = 0; r < rows; r++) {
+          index[r] = (char) n;
+          for (int j = r % 3; j < 20 && r != 1; j += 1 + random.nextInt(3)) { // one row is empty
+            weights[n] = number(random, kind);
+            index[n++] = (char) (12 + j * tokens);
+          }
+        }
+        index[rows] = (char) n;
+        float[] one = tile.clone();
+        float[] two = tile.clone();
+        plain.addSparse(one, 12 + 20 * tokens, weights, index, rows);
+        vector.addSparse(two, 12 + 20 * tokens, weights, index, rows);
+        assertBits(rows + " rows of kind " + kind, one, two);
+        assertThat(kind == 2 || !Arrays.equals(one, tile)).isTrue(); // those products vanish
+      }
+    }
+  }
 }

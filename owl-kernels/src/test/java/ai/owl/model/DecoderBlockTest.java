@@ -113,7 +113,10 @@ class DecoderBlockTest {
       }
       // What is pruned is the fused layer, and the block runs on what is left of it.
       LinearLayer qkv = fused.blocks().get(1).linears().get(1);
-      block.weight(qkv).setRow(31, new float[16]);
+      try (Matrix weight = block.weight(qkv)) {
+        weight.setRow(31, new float[16]);
+        block.replace(qkv, weight);
+      }
       assertThat(advanced(block, buffers, RandomMatrix.of(5, 31, 16)))
           .isNotEqualTo(before.get("31"));
     }
@@ -311,6 +314,60 @@ class DecoderBlockTest {
       assertThat(advanced(block, buffers, RandomMatrix.of(5, 600, 256))).isEqualTo(one);
     } finally {
       Blas.setThreads(threads);
+    }
+  }
+
+  /** Whether its zeros were read or came of pruning: on the same weights it runs the same. */
+  @Test
+  void runsPrunedAsLoadedPruned() throws IOException {
+    for (boolean fused : new boolean[] {false, true}) {
+      sample = new SampleModel();
+      if (fused) {
+        sample.fuse();
+      }
+      ModelLayout dense = sample.layout(storage);
+      try (TensorReader reader = new TensorReader(storage);
+          DecoderBlock block = DecoderBlock.load(dense.config(), dense.blocks().get(1), reader);
+          DecoderBlock looked =
+              DecoderBlock.loadWeights(dense.config(), dense.blocks().get(1), reader);
+          ForwardBuffers buffers = new ForwardBuffers(dense.config())) {
+        advanced(block, buffers, RandomMatrix.of(5, 31, 16));
+        for (LinearLayer linear : dense.blocks().get(1).linears()) {
+          for (DecoderBlock one : List.of(block, looked)) {
+            try (Matrix weight = one.weight(linear)) {
+              keepOneOfSix(weight);
+              one.replace(linear, weight);
+            }
+          }
+          try (Matrix weight = block.weight(linear);
+              Matrix other = looked.weight(linear)) {
+            assertThat(weight.toArray()).isEqualTo(other.toArray());
+            System.arraycopy(
+                weight.toArray(), 0, sample.values(linear.weight().name()), 0, (int) weight.size());
+          }
+        }
+        ModelLayout pruned = sample.layout(storage);
+        try (TensorReader again = new TensorReader(storage);
+            DecoderBlock loaded =
+                DecoderBlock.load(pruned.config(), pruned.blocks().get(1), again)) {
+          for (int tokens : new int[] {1, 31, 130}) {
+            assertThat(advanced(block, buffers, RandomMatrix.of(5, tokens, 16)))
+                .as("%d tokens, %s", tokens, fused ? "fused" : "apart")
+                .isEqualTo(advanced(loaded, buffers, RandomMatrix.of(5, tokens, 16)));
+          }
+        }
+      }
+    }
+  }
+
+  private static void keepOneOfSix(Matrix weight) {
+    float[] row = new float[weight.cols()];
+    for (long r = 0; r < weight.rows(); r++) {
+      weight.row(r, row);
+      for (int j = 0; j < row.length; j++) {
+        row[j] = (r + j) % 6 == 0 ? row[j] : 0f;
+      }
+      weight.setRow(r, row);
     }
   }
 

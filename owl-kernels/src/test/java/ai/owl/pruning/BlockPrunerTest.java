@@ -85,7 +85,10 @@ class BlockPrunerTest {
   @Test
   void countsAllZeros() {
     LinearLayer linear = block.layout().linears().get(0);
-    block.weight(linear).setRow(3, new float[16]);
+    try (Matrix weight = block.weight(linear)) {
+      weight.setRow(3, new float[16]);
+      block.replace(linear, weight);
+    }
     List<PrunedLinear> pruned = prune(new Wanda(), statistics(), 0);
     assertThat(pruned).extracting(PrunedLinear::zeros).containsExactly(16L, 0L, 0L, 0L, 0L, 0L, 0L);
   }
