@@ -55,7 +55,26 @@ public final class RowCode {
       change(code, weights.clone(), norms);
       select(code, weights.clone(), norms);
       compensate(code, weights.clone(), norms);
+      multiply(code, weights);
     }
+  }
+
+  /** A third of the weights of a block, as is left of pruned ones. */
+  private static void multiply(RowOperations code, float[] weights) {
+    int tokens = RowOperations.TOKENS;
+    float[] tile = new float[(WIDTH + ROWS) * tokens];
+    float[] left = new float[ROWS + 1 + ROWS * WIDTH / 3 + ROWS];
+    char[] index = new char[left.length];
+    int n = ROWS + 1;
+    for (int r = 0; r < ROWS; r++) {
+      index[r] = (char) n;
+      for (int j = r % 3; j < WIDTH; j += 3) {
+        left[n] = weights[j];
+        index[n++] = (char) (j * tokens);
+      }
+    }
+    index[ROWS] = (char) n;
+    code.addSparse(tile, WIDTH * tokens, left, index, ROWS);
   }
 
   private static void sum(RowOperations code, float[] x, float[] norms) {

@@ -1,7 +1,7 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.ROWS;
 import static ai.owl.kernel.RowOperations.TOKENS;
+import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 import java.lang.ref.SoftReference;
@@ -351,8 +351,9 @@ final class SparseWeights implements LinearWeights {
       int count = Math.min(BLOCK, cols() - col);
       for (int t = 0; t < tiles; t++) {
         x.transposed(tile + t, col).get(floats, Scratch.INPUTS, count * TOKENS);
-        ROWS.addSparse(
-            floats, Scratch.SUMS + t * size, scratch.weights, scratch.index, panel.rows());
+        rowOperations()
+            .addSparse(
+                floats, Scratch.SUMS + t * size, scratch.weights, scratch.index, panel.rows());
       }
     }
     for (int t = 0; t < tiles; t++) {
