@@ -48,7 +48,8 @@ public final class TextGenerator implements AutoCloseable {
     try {
       generator.model.config().requirePositions(1, "");
       for (BlockLayout block : generator.model.blocks()) {
-        generator.blocks.add(DecoderBlock.load(generator.model.config(), block, generator.reader));
+        generator.blocks.add(
+            DecoderBlock.loadToExtend(generator.model.config(), block, generator.reader));
       }
       generator.head = LanguageModelHead.load(generator.model, generator.reader);
       return generator;

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 import java.util.List;
 
@@ -11,7 +9,7 @@ public enum Activation {
   SILU("silu", "swish") {
     @Override
     void apply(float[] x) {
-      rowOperations().silu(x, 0, x.length);
+      RowCode.forward().silu(x, 0, x.length);
     }
   },
 
@@ -42,7 +40,7 @@ public enum Activation {
   GELU_TANH("gelu_pytorch_tanh", "gelu_new") {
     @Override
     void apply(float[] x) {
-      rowOperations().geluTanh(x, 0, x.length);
+      RowCode.gelu().geluTanh(x, 0, x.length);
     }
   };
 
@@ -93,7 +91,7 @@ public enum Activation {
             gate.row(r, g);
             up.row(r, u);
             apply(g);
-            rowOperations().multiply(g, u, 0, g.length);
+            RowCode.forward().multiply(g, u, 0, g.length);
             gate.setRow(r, g);
           }
         });

@@ -267,11 +267,10 @@ public record Attention(
    * Softmax of {@code row[from..to)}; the rest of {@code row[0..length)} is masked and becomes 0.
    */
   static void softmax(float[] row, int from, int to, int length) {
-    RowOperations.rowOperations()
-        .exponentials(row, from, to, RowOperations.rowOperations().max(row, from, to));
+    RowCode.forward().exponentials(row, from, to, RowCode.forward().max(row, from, to));
     double[] sums = new double[RowOperations.SUMS];
-    RowOperations.rowOperations().addValues(row, from, to, sums);
-    RowOperations.rowOperations().multiply(row, from, to, (float) (1 / RowOperations.total(sums)));
+    RowCode.forward().addValues(row, from, to, sums);
+    RowCode.forward().multiply(row, from, to, (float) (1 / RowOperations.total(sums)));
     Arrays.fill(row, 0, from, 0f);
     Arrays.fill(row, to, length, 0f);
   }

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 
 /** Sums of squares per column, {@code sums_j += Σ_t x_tj²}, in float64, token by token. */
@@ -32,7 +30,7 @@ public final class ColumnSquares {
             for (int r = 0; r < count; r++) {
               x.copyTo(t + r, first, piece, r * width, width);
             }
-            rowOperations().addColumnSquares(piece, count, width, mine, 0, width);
+            RowCode.forward().addColumnSquares(piece, count, width, mine, 0, width);
           }
           System.arraycopy(mine, 0, sums, first, width);
         });

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 
 /**
@@ -108,7 +106,7 @@ public final class ErrorCompensation {
           for (int r = 0; r < count; r++) {
             weight.copyTo(from + r, first, rows, r * width, width);
           }
-          rowOperations().compensate(block, rows, count, error);
+          RowCode.compensation().compensate(block, rows, count, error);
           for (int r = 0; r < count; r++) {
             weight.copyFrom(from + r, first, rows, r * width, width);
             errors.copyFrom(from + r, 0, error, r * width, width);
@@ -128,7 +126,7 @@ public final class ErrorCompensation {
           float[] row = new float[width];
           for (long r = from; r < to; r++) {
             weight.copyTo(r, first, row, 0, width);
-            rowOperations().errorKeys(row, diagonal, keys, (int) r * width, 0, width);
+            RowCode.compensation().errorKeys(row, diagonal, keys, (int) r * width, 0, width);
           }
         });
   }

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 
 /**
@@ -68,10 +66,12 @@ final class KeyHistogram {
     for (long r = from; r < to; r++) {
       weight.row(r, row);
       scores.of(r, row, scored);
-      rowOperations().keys(scored, keys, 0, row.length);
+      RowCode.selection().keys(scored, keys, 0, row.length);
       int[] counted = isAll ? keys : found;
       int size =
-          isAll ? row.length : rowOperations().collect(keys, 0, row.length, low, high, found, 0);
+          isAll
+              ? row.length
+              : RowCode.selection().collect(keys, 0, row.length, low, high, found, 0);
       for (int i = 0; i < size; i++) {
         counts[counted[i] - low >>> shift]++;
         bits |= counted[i];

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 import java.util.Arrays;
 
@@ -28,14 +26,14 @@ public final class LayerNorm {
           for (long r = from; r < to; r++) {
             x.row(r, row);
             Arrays.fill(sums, 0);
-            rowOperations().addValues(row, 0, cols, sums);
+            RowCode.standardized().addValues(row, 0, cols, sums);
             double mean = RowOperations.total(sums) / cols;
             // From the differences, not from the squares: features far from zero would lose all
             // digits.
             Arrays.fill(sums, 0);
-            rowOperations().addSquaredDistances(row, 0, cols, mean, sums);
+            RowCode.standardized().addSquaredDistances(row, 0, cols, mean, sums);
             double scale = 1 / Math.sqrt(RowOperations.total(sums) / cols + epsilon);
-            rowOperations().standardize(row, mean, scale, gain, bias, 0, cols);
+            RowCode.standardized().standardize(row, mean, scale, gain, bias, 0, cols);
             out.setRow(r, row);
           }
         });

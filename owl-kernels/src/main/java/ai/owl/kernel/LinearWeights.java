@@ -20,10 +20,23 @@ public sealed interface LinearWeights extends AutoCloseable
    *     by itself, all its rows
    */
   static LinearWeights of(Matrix weights, List<Integer> parts, Compute compute) {
+    return of(weights, parts, compute, SparseLimit.share());
+  }
+
+  /**
+   * The same for products with a row or two, as those of a token that follows others: what skipping
+   * zeros saves of them, finding the others costs.
+   */
+  static LinearWeights ofTokens(Matrix weights, List<Integer> parts, Compute compute) {
+    return of(weights, parts, compute, SparseLimit.NEVER);
+  }
+
+  private static LinearWeights of(
+      Matrix weights, List<Integer> parts, Compute compute, double limit) {
     int pieces = compute.piecesOfExact();
     try {
       if (pieces == 0) {
-        return SparseWeights.orMatrix(weights, parts);
+        return SparseWeights.orMatrix(weights, parts, limit);
       }
       if (PackedWeights.holds(weights)) {
         LinearWeights packed = new PackedWeights(weights, parts, pieces);
@@ -32,7 +45,7 @@ public sealed interface LinearWeights extends AutoCloseable
       }
       return compute == Compute.BFLOAT16
           ? SplitWeights.of(weights, parts)
-          : SparseWeights.orMatrix(weights, parts);
+          : SparseWeights.orMatrix(weights, parts, limit);
     } catch (RuntimeException | Error e) {
       weights.close();
       throw e;

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import java.util.concurrent.atomic.LongAdder;
 
 /**
@@ -59,7 +57,7 @@ final class RankSearch {
     if (found.length < upTo - under) {
       found = new int[upTo - under];
     }
-    int size = rowOperations().collect(keys, 0, length, low, high, found, 0);
+    int size = RowCode.selection().collect(keys, 0, length, low, high, found, 0);
     key = quickselect(found, size, rank - under);
     below = under;
     equal = 0;
@@ -71,14 +69,14 @@ final class RankSearch {
 
   private static int countBelow(int[] keys, int length, int pivot) {
     if (length < WORTHWHILE) {
-      return rowOperations().countBelow(keys, 0, length, pivot);
+      return RowCode.selection().countBelow(keys, 0, length, pivot);
     }
     LongAdder count = new LongAdder();
     Blas.forEachTile(
         (length + PIECE - 1) / PIECE,
         piece ->
             count.add(
-                rowOperations()
+                RowCode.selection()
                     .countBelow(
                         keys, piece * PIECE, Math.min(length, (piece + 1) * PIECE), pivot)));
     return count.intValue();

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 
 /**
@@ -23,11 +21,12 @@ public final class RelativeImportance {
       factors[j] = (float) Math.pow(norms[j], power);
     }
     return (row, weights, scores) -> {
-      rowOperations().magnitudes(weights, scores, 0, scores.length);
+      RowCode.relativeImportance().magnitudes(weights, scores, 0, scores.length);
       double[] sums = new double[RowOperations.SUMS];
-      rowOperations().addValues(scores, 0, scores.length, sums);
+      RowCode.relativeImportance().addValues(scores, 0, scores.length, sums);
       float sum = (float) RowOperations.total(sums);
-      rowOperations().relative(scores, columns, sum, factors, scores, 0, scores.length);
+      RowCode.relativeImportance()
+          .relative(scores, columns, sum, factors, scores, 0, scores.length);
     };
   }
 

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 import java.util.Arrays;
 
@@ -28,10 +26,10 @@ public final class RmsNorm {
             x.row(r, row);
             for (int first = 0; first < row.length; first += width) {
               Arrays.fill(sums, 0);
-              rowOperations().addSquares(row, first, first + width, sums);
+              RowCode.forward().addSquares(row, first, first + width, sums);
               double squares = RowOperations.total(sums);
               float scale = (float) (1 / Math.sqrt(squares / width + epsilon));
-              rowOperations().scale(row, first, scale, gain, 0, width);
+              RowCode.forward().scale(row, first, scale, gain, 0, width);
             }
             out.setRow(r, row);
           }

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 import java.io.Serializable;
 
@@ -136,7 +134,7 @@ public record RotaryEmbedding(double theta, int headDim, Scaling scaling) implem
               x.row(t, row);
               int at = (past + (int) t) * half;
               for (int head = 0; head < row.length; head += 2 * half) {
-                rowOperations().rotate(row, head, half, cos, sin, at, 0, half);
+                RowCode.forward().rotate(row, head, half, cos, sin, at, 0, half);
               }
               x.setRow(t, row);
             }

@@ -3,10 +3,13 @@ package ai.owl.kernel;
 import ai.owl.tensor.DType;
 import ai.owl.tensor.VectorCode;
 import java.lang.invoke.MethodHandle;
+import java.util.function.Consumer;
 
 /**
  * What this process computes rows with, such as of activations or weights: plain loops, and vector
- * code from when it is compiled ({@link VectorCode}).
+ * code from when it is compiled ({@link VectorCode}). In groups of what is used together, each of
+ * which begins to be compiled when it is first asked for: to compile what a run never needs would
+ * take the processor from what it does.
  */
 public final class RowCode {
   /** Elements of a row, and a few that fill no vector. */
@@ -16,25 +19,116 @@ public final class RowCode {
   private static final int WIDTH = 32; // of a block of columns
   private static final int ROWS = LENGTH / WIDTH;
   private static final int CALLS = 10;
+  private static final float[] WEIGHTS = new float[LENGTH];
+  private static final float[] NORMS = new float[LENGTH];
 
-  private static final MethodHandle CHOSEN =
-      VectorCode.inPlaceOf(
-          RowOperations.class, new PlainRows(), VectorRows::new, RowCode::exercise);
+  static {
+    for (int j = 0; j < LENGTH; j++) {
+      WEIGHTS[j] = (j * 37 % 101 - 50) / 100f;
+      NORMS[j] = 1 + j * 61 % 89 / 89f;
+    }
+  }
 
   private RowCode() {}
 
   /**
-   * Begins to compile the vector code, of 16-bit floats too, if the process has it; the first row
-   * would do so, but a process that has other things to do first can have it ready by then.
+   * Begins to compile what a forward pass needs, if the process has vector code; the first row
+   * would do so, but a process that has to read a block first can have it ready by then.
    */
   public static void prepare() {
-    chosen();
+    forward();
     DType.BF16.widen(new byte[Short.BYTES], 0, new float[1], 1);
   }
 
-  static RowOperations chosen() {
+  /** Of norms, rotations, attention, activations and their statistics. */
+  static RowOperations forward() {
+    return chosen(Forward.CHOSEN);
+  }
+
+  /** Of norms with a mean. */
+  static RowOperations standardized() {
+    return chosen(Standardized.CHOSEN);
+  }
+
+  /** Of the activation that few networks have. */
+  static RowOperations gelu() {
+    return chosen(Gelu.CHOSEN);
+  }
+
+  /** Of scores, what is counted of them, and what goes. */
+  static RowOperations selection() {
+    return chosen(Selection.CHOSEN);
+  }
+
+  /** Of RIA's scores. */
+  static RowOperations relativeImportance() {
+    return chosen(Relative.CHOSEN);
+  }
+
+  /** Of what goes of N:M groups. */
+  static RowOperations groups() {
+    return chosen(Groups.CHOSEN);
+  }
+
+  /** Of SparseGPT's sweep. */
+  static RowOperations compensation() {
+    return chosen(Compensation.CHOSEN);
+  }
+
+  /** Of products with sparse weights. */
+  static RowOperations sparse() {
+    return chosen(Sparse.CHOSEN);
+  }
+
+  // A class each: the JIT takes what is in a static final field for a constant.
+
+  private static final class Forward {
+    static final MethodHandle CHOSEN = choose(RowCode::forward);
+  }
+
+  private static final class Standardized {
+    static final MethodHandle CHOSEN = choose(RowCode::standardized);
+  }
+
+  private static final class Gelu {
+    static final MethodHandle CHOSEN = choose(code -> code.geluTanh(WEIGHTS.clone(), 0, LENGTH));
+  }
+
+  private static final class Selection {
+    static final MethodHandle CHOSEN = choose(RowCode::select);
+  }
+
+  private static final class Relative {
+    static final MethodHandle CHOSEN = choose(RowCode::relate);
+  }
+
+  private static final class Groups {
+    static final MethodHandle CHOSEN = choose(RowCode::zeroInGroups);
+  }
+
+  private static final class Compensation {
+    static final MethodHandle CHOSEN = choose(RowCode::compensate);
+  }
+
+  private static final class Sparse {
+    static final MethodHandle CHOSEN = choose(RowCode::multiply);
+  }
+
+  private static MethodHandle choose(Consumer<RowOperations> exercise) {
+    return VectorCode.inPlaceOf(
+        RowOperations.class,
+        new PlainRows(),
+        VectorRows::new,
+        code -> {
+          for (int call = 0; call < CALLS; call++) {
+            exercise.accept(code);
+          }
+        });
+  }
+
+  private static RowOperations chosen(MethodHandle choice) {
     try {
-      return (RowOperations) CHOSEN.invokeExact();
+      return (RowOperations) choice.invokeExact();
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {
@@ -42,79 +136,58 @@ public final class RowCode {
     }
   }
 
-  /** Calls every operation on rows such as they meet. */
-  static void exercise(RowOperations code) {
-    float[] weights = new float[LENGTH];
-    float[] norms = new float[LENGTH];
-    for (int j = 0; j < LENGTH; j++) {
-      weights[j] = (j * 37 % 101 - 50) / 100f;
-      norms[j] = 1 + j * 61 % 89 / 89f;
-    }
-    for (int call = 0; call < CALLS; call++) {
-      sum(code, weights, norms);
-      change(code, weights.clone(), norms);
-      select(code, weights.clone(), norms);
-      compensate(code, weights.clone(), norms);
-      multiply(code, weights);
-    }
-  }
-
-  /** A third of the weights of a block, as is left of pruned ones. */
-  private static void multiply(RowOperations code, float[] weights) {
-    int tokens = RowOperations.TOKENS;
-    float[] tile = new float[(WIDTH + ROWS) * tokens];
-    float[] left = new float[ROWS + 1 + ROWS * WIDTH / 3 + ROWS];
-    char[] index = new char[left.length];
-    int n = ROWS + 1;
-    for (int r = 0; r < ROWS; r++) {
-      index[r] = (char) n;
-      for (int j = r % 3; j < WIDTH; j += 3) {
-        left[n] = weights[j];
-        index[n++] = (char) (j * tokens);
-      }
-    }
-    index[ROWS] = (char) n;
-    code.addSparse(tile, WIDTH * tokens, left, index, ROWS);
-  }
-
-  private static void sum(RowOperations code, float[] x, float[] norms) {
+  private static void forward(RowOperations code) {
+    float[] x = WEIGHTS.clone();
     double[] sums = new double[RowOperations.SUMS];
-    code.addValues(x, 0, LENGTH, sums);
     code.addSquares(x, 0, LENGTH, sums);
-    code.addSquaredDistances(x, 0, LENGTH, 0.1, sums);
-    code.addScores(x, norms, 0, LENGTH, sums);
     code.addColumnSquares(x, ROWS, WIDTH, new double[WIDTH], 0, WIDTH);
-    code.zeros(x, 0, LENGTH);
-  }
-
-  private static void change(RowOperations code, float[] x, float[] gain) {
-    float[] table = gain.clone();
-    code.scale(x, 0, 0.9f, gain, 0, LENGTH);
-    code.standardize(x, 0.1, 0.9, gain, gain, 0, LENGTH);
-    code.rotate(x, 0, LENGTH / 2, table, gain, 0, 0, LENGTH / 2);
-    code.multiply(x, gain, 0, LENGTH);
+    code.scale(x, 0, 0.9f, NORMS, 0, LENGTH);
+    code.rotate(x, 0, LENGTH / 2, WEIGHTS, NORMS, 0, 0, LENGTH / 2);
     code.silu(x, 0, LENGTH);
-    code.geluTanh(x, 0, LENGTH);
+    code.multiply(x, NORMS, 0, LENGTH);
     code.exponentials(x, 0, LENGTH, code.max(x, 0, LENGTH));
+    code.addValues(x, 0, LENGTH, sums);
     code.multiply(x, 0, LENGTH, 0.5f);
   }
 
-  private static void select(RowOperations code, float[] weights, float[] norms) {
+  private static void standardized(RowOperations code) {
+    float[] x = WEIGHTS.clone();
+    double[] sums = new double[RowOperations.SUMS];
+    code.addValues(x, 0, LENGTH, sums);
+    code.addSquaredDistances(x, 0, LENGTH, 0.1, sums);
+    code.standardize(x, 0.1, 0.9, NORMS, WEIGHTS, 0, LENGTH);
+  }
+
+  private static void select(RowOperations code) {
+    float[] weights = WEIGHTS.clone();
     float[] scores = new float[LENGTH];
     int[] keys = new int[LENGTH];
+    code.addScores(weights, NORMS, 0, LENGTH, new double[RowOperations.SUMS]);
     code.magnitudes(weights, scores, 0, LENGTH);
-    code.relative(weights, norms, 2f, norms, scores, 0, LENGTH);
-    code.weighted(weights, norms, scores, 0, LENGTH);
+    code.weighted(weights, NORMS, scores, 0, LENGTH);
     code.keys(scores, keys, 0, LENGTH);
     int middle = Float.floatToRawIntBits(0.25f);
     code.countBelow(keys, 0, LENGTH, middle);
     code.collect(keys, 0, LENGTH, middle, Integer.MAX_VALUE, new int[LENGTH], 0);
-    code.countAbove(scores, new int[] {middle, 2 * (middle / 2) + 1}, new long[2], 0, LENGTH);
-    code.zeroInGroups(weights, keys, GROUP / 2, GROUP, 0, LENGTH / GROUP * GROUP);
+    code.countAbove(scores, new int[] {middle, middle + 1}, new long[2], 0, LENGTH);
     code.zeroBelow(weights, keys, middle, 0, LENGTH);
+    code.zeros(weights, 0, LENGTH);
   }
 
-  private static void compensate(RowOperations code, float[] weights, float[] diagonal) {
+  private static void relate(RowOperations code) {
+    float[] scores = new float[LENGTH];
+    code.magnitudes(WEIGHTS, scores, 0, LENGTH);
+    code.addValues(scores, 0, LENGTH, new double[RowOperations.SUMS]);
+    code.relative(scores, NORMS, 2f, NORMS, scores, 0, LENGTH);
+  }
+
+  private static void zeroInGroups(RowOperations code) {
+    int[] keys = new int[LENGTH];
+    code.keys(NORMS, keys, 0, LENGTH);
+    code.zeroInGroups(WEIGHTS.clone(), keys, GROUP / 2, GROUP, 0, LENGTH / GROUP * GROUP);
+  }
+
+  private static void compensate(RowOperations code) {
     float[] upper = new float[WIDTH * WIDTH];
     for (int i = 0; i < WIDTH; i++) {
       for (int j = i; j < WIDTH; j++) {
@@ -123,10 +196,29 @@ public final class RowCode {
     }
     int limit = Float.floatToRawIntBits(0.05f);
     float[] errors = new float[ROWS * WIDTH];
-    code.errorKeys(weights, diagonal, new int[LENGTH], 0, 0, LENGTH);
-    float[] rows = weights.clone();
-    code.compensate(new ErrorCompensation.Columns(WIDTH, upper, limit, 0, 0), rows, ROWS, errors);
-    code.compensate(
-        new ErrorCompensation.Columns(WIDTH, upper, 0, GROUP / 2, GROUP), weights, ROWS, errors);
+    code.errorKeys(WEIGHTS, NORMS, new int[LENGTH], 0, 0, LENGTH);
+    ErrorCompensation.Columns all = new ErrorCompensation.Columns(WIDTH, upper, limit, 0, 0);
+    code.compensate(all, WEIGHTS.clone(), ROWS, errors);
+    ErrorCompensation.Columns groups =
+        new ErrorCompensation.Columns(WIDTH, upper, 0, GROUP / 2, GROUP);
+    code.compensate(groups, WEIGHTS.clone(), ROWS, errors);
+  }
+
+  /** A third of the weights of a block, as is left of pruned ones. */
+  private static void multiply(RowOperations code) {
+    int tokens = RowOperations.TOKENS;
+    float[] tile = new float[(WIDTH + ROWS) * tokens];
+    float[] left = new float[ROWS + 1 + ROWS * WIDTH / 3 + ROWS];
+    char[] index = new char[left.length];
+    int n = ROWS + 1;
+    for (int r = 0; r < ROWS; r++) {
+      index[r] = (char) n;
+      for (int j = r % 3; j < WIDTH; j += 3) {
+        left[n] = WEIGHTS[j];
+        index[n++] = (char) (j * tokens);
+      }
+    }
+    index[ROWS] = (char) n;
+    code.addSparse(tile, WIDTH * tokens, left, index, ROWS);
   }
 }

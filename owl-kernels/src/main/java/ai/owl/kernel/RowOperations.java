@@ -13,13 +13,6 @@ package ai.owl.kernel;
  * do.
  */
 interface RowOperations {
-  /**
-   * The implementation for this process: plain loops, and vector code from when that is compiled.
-   */
-  static RowOperations rowOperations() {
-    return RowCode.chosen();
-  }
-
   /** Running sums: as many as two AVX-512 registers hold, so that no addition waits for another. */
   int SUMS = 16;
 

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 
 /**
@@ -38,14 +36,14 @@ public final class SmallestWeights {
     for (long r = from; r < to; r++) {
       weight.row(r, row);
       scores.of(r, row, scored);
-      rowOperations().keys(scored, keys, 0, cols);
+      RowCode.selection().keys(scored, keys, 0, cols);
       search.search(keys, cols, count - 1);
       int threshold = search.key();
       int ties = count - search.below();
       if (ties == search.equal()) {
-        rowOperations().zeroBelow(row, keys, threshold + 1, 0, cols);
+        RowCode.selection().zeroBelow(row, keys, threshold + 1, 0, cols);
       } else {
-        rowOperations().zeroBelow(row, keys, threshold, 0, cols);
+        RowCode.selection().zeroBelow(row, keys, threshold, 0, cols);
         for (int j = 0; ties > 0; j++) {
           if (keys[j] == threshold) {
             row[j] = 0f;
@@ -77,8 +75,8 @@ public final class SmallestWeights {
           for (long r = from; r < to; r++) {
             weight.row(r, row);
             scores.of(r, row, scored);
-            rowOperations().keys(scored, keys, 0, row.length);
-            rowOperations().zeroInGroups(row, keys, count, group, 0, row.length);
+            RowCode.selection().keys(scored, keys, 0, row.length);
+            RowCode.groups().zeroInGroups(row, keys, count, group, 0, row.length);
             weight.setRow(r, row);
           }
         });
@@ -102,8 +100,8 @@ public final class SmallestWeights {
           for (long r = from; r < to; r++) {
             weight.row(r, row);
             scores.of(r, row, scored);
-            rowOperations().keys(scored, keys, 0, row.length);
-            rowOperations().zeroBelow(row, keys, threshold + 1, 0, row.length);
+            RowCode.selection().keys(scored, keys, 0, row.length);
+            RowCode.selection().zeroBelow(row, keys, threshold + 1, 0, row.length);
             weight.setRow(r, row);
           }
         });

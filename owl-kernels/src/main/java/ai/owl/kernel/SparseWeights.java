@@ -1,7 +1,6 @@
 package ai.owl.kernel;
 
 import static ai.owl.kernel.RowOperations.TOKENS;
-import static ai.owl.kernel.RowOperations.rowOperations;
 
 import ai.owl.tensor.Matrix;
 import java.lang.ref.SoftReference;
@@ -351,7 +350,7 @@ final class SparseWeights implements LinearWeights {
       int count = Math.min(BLOCK, cols() - col);
       for (int t = 0; t < tiles; t++) {
         x.transposed(tile + t, col).get(floats, Scratch.INPUTS, count * TOKENS);
-        rowOperations()
+        RowCode.sparse()
             .addSparse(
                 floats, Scratch.SUMS + t * size, scratch.weights, scratch.index, panel.rows());
       }

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 /**
  * How much each weight of a matrix matters, row by row: what selection compares. Scores are never
  * negative. Rows may be asked for by several threads at once.
@@ -19,7 +17,8 @@ public interface WeightScores {
 
   /** {@code |W_ij|}. */
   static WeightScores magnitude() {
-    return (row, weights, scores) -> rowOperations().magnitudes(weights, scores, 0, scores.length);
+    return (row, weights, scores) ->
+        RowCode.selection().magnitudes(weights, scores, 0, scores.length);
   }
 
   /**
@@ -29,6 +28,6 @@ public interface WeightScores {
    */
   static WeightScores weighted(float[] norms) {
     return (row, weights, scores) ->
-        rowOperations().weighted(weights, norms, scores, 0, scores.length);
+        RowCode.selection().weighted(weights, norms, scores, 0, scores.length);
   }
 }

@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 
 /**
@@ -21,7 +19,7 @@ public final class WeightedMagnitude {
           double[] running = new double[RowOperations.SUMS];
           for (long r = from; r < to; r++) {
             weight.row(r, row);
-            rowOperations().addScores(row, norms, 0, row.length, running);
+            RowCode.selection().addScores(row, norms, 0, row.length, running);
           }
           sums[chunk] = RowOperations.total(running);
         });
@@ -48,8 +46,8 @@ public final class WeightedMagnitude {
           long[] above = new long[thresholds.length];
           for (long r = from; r < to; r++) {
             weight.row(r, row);
-            rowOperations().weighted(row, norms, row, 0, row.length);
-            rowOperations().countAbove(row, limits, above, 0, row.length);
+            RowCode.selection().weighted(row, norms, row, 0, row.length);
+            RowCode.selection().countAbove(row, limits, above, 0, row.length);
           }
           synchronized (counts) {
             for (int t = 0; t < above.length; t++) {

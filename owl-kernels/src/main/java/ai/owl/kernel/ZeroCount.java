@@ -1,7 +1,5 @@
 package ai.owl.kernel;
 
-import static ai.owl.kernel.RowOperations.rowOperations;
-
 import ai.owl.tensor.Matrix;
 import java.util.concurrent.atomic.LongAdder;
 
@@ -19,7 +17,7 @@ public final class ZeroCount {
           long inChunk = 0;
           for (long r = from; r < to; r++) {
             matrix.row(r, row);
-            inChunk += rowOperations().zeros(row, 0, row.length);
+            inChunk += RowCode.selection().zeros(row, 0, row.length);
           }
           zeros.add(inChunk);
         });

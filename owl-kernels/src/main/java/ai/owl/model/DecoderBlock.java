@@ -7,6 +7,7 @@ import ai.owl.kernel.Operand;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.BiFunction;
 
@@ -50,11 +51,21 @@ public final class DecoderBlock implements AutoCloseable {
         config,
         layout,
         reader,
-        (role, weights) ->
-            LinearWeights.of(
-                weights,
-                role.parts().stream().map(config::outFeatures).toList(),
-                config.compute()));
+        (role, weights) -> LinearWeights.of(weights, parts(config, role), config.compute()));
+  }
+
+  /** Reads a block from storage to {@link #extend} sequences token by token. */
+  public static DecoderBlock loadToExtend(
+      ModelConfig config, BlockLayout layout, TensorReader reader) throws IOException {
+    return load(
+        config,
+        layout,
+        reader,
+        (role, weights) -> LinearWeights.ofTokens(weights, parts(config, role), config.compute()));
+  }
+
+  private static List<Integer> parts(ModelConfig config, LinearRole role) {
+    return role.parts().stream().map(config::outFeatures).toList();
   }
 
   /**

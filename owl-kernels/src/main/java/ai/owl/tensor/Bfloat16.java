@@ -14,7 +14,7 @@ public final class Bfloat16 {
    * @param pieces little-endian, from byte 0 on
    */
   public static void cutOff(float[] numbers, int count, byte[] pieces) {
-    HalfFloats.halfFloats().cutOffBfloat16(numbers, 0, count, pieces);
+    HalfFloatCode.bfloat16().cutOffBfloat16(numbers, 0, count, pieces);
   }
 
   /**
@@ -23,6 +23,6 @@ public final class Bfloat16 {
    * @param rounded little-endian, from byte 0 on
    */
   public static void round(float[] numbers, int count, byte[] rounded) {
-    HalfFloats.halfFloats().narrowBfloat16(numbers, 0, count, rounded, 0);
+    HalfFloatCode.bfloat16().narrowBfloat16(numbers, 0, count, rounded, 0);
   }
 }

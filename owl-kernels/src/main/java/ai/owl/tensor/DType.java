@@ -62,8 +62,8 @@ public enum DType {
   public void widen(byte[] source, int offset, float[] target, int count) {
     switch (this) {
       case F32 -> floats(source, offset, count).get(target, 0, count);
-      case BF16 -> HalfFloats.halfFloats().widenBfloat16(source, offset, target, 0, count);
-      case F16 -> HalfFloats.halfFloats().widenFloat16(source, offset, target, 0, count);
+      case BF16 -> HalfFloatCode.bfloat16().widenBfloat16(source, offset, target, 0, count);
+      case F16 -> HalfFloatCode.float16().widenFloat16(source, offset, target, 0, count);
       default -> throw new IllegalStateException(this + " weights cannot be computed with");
     }
   }
@@ -76,8 +76,8 @@ public enum DType {
   public void narrow(float[] source, int count, byte[] target, int offset) {
     switch (this) {
       case F32 -> floats(target, offset, count).put(source, 0, count);
-      case BF16 -> HalfFloats.halfFloats().narrowBfloat16(source, 0, count, target, offset);
-      case F16 -> HalfFloats.halfFloats().narrowFloat16(source, 0, count, target, offset);
+      case BF16 -> HalfFloatCode.bfloat16().narrowBfloat16(source, 0, count, target, offset);
+      case F16 -> HalfFloatCode.float16().narrowFloat16(source, 0, count, target, offset);
       default -> throw new IllegalStateException(this + " weights cannot be computed with");
     }
   }

@@ -1,39 +1,67 @@
 package ai.owl.tensor;
 
 import java.lang.invoke.MethodHandle;
+import java.util.function.Consumer;
 
-/** Which {@link HalfFloats} this process uses now. */
+/** Which {@link HalfFloats} this process uses now, for each of the two types. */
 final class HalfFloatCode {
-  private static final int COUNT = 1000;
-
-  private static final MethodHandle CHOSEN =
-      VectorCode.inPlaceOf(
-          HalfFloats.class, new PlainHalfFloats(), VectorHalfFloats::new, HalfFloatCode::exercise);
+  private static final int COUNT = 500;
+  private static final int CALLS = 10;
 
   private HalfFloatCode() {}
 
-  static HalfFloats chosen() {
+  static HalfFloats bfloat16() {
+    return chosen(OfBfloat16.CHOSEN);
+  }
+
+  static HalfFloats float16() {
+    return chosen(OfFloat16.CHOSEN);
+  }
+
+  // A class each: the JIT takes what is in a static final field for a constant.
+
+  private static final class OfBfloat16 {
+    static final MethodHandle CHOSEN =
+        choose(
+            code -> {
+              float[] floats = new float[COUNT];
+              byte[] halves = new byte[Short.BYTES * COUNT];
+              code.narrowBfloat16(floats, 0, COUNT, halves, 0);
+              code.widenBfloat16(halves, 0, floats, 0, COUNT);
+              code.cutOffBfloat16(floats, 0, COUNT, halves);
+            });
+  }
+
+  private static final class OfFloat16 {
+    static final MethodHandle CHOSEN =
+        choose(
+            code -> {
+              float[] floats = new float[COUNT];
+              byte[] halves = new byte[Short.BYTES * COUNT];
+              code.narrowFloat16(floats, 0, COUNT, halves, 0);
+              code.widenFloat16(halves, 0, floats, 0, COUNT);
+            });
+  }
+
+  private static MethodHandle choose(Consumer<HalfFloats> exercise) {
+    return VectorCode.inPlaceOf(
+        HalfFloats.class,
+        new PlainHalfFloats(),
+        VectorHalfFloats::new,
+        code -> {
+          for (int call = 0; call < CALLS; call++) {
+            exercise.accept(code);
+          }
+        });
+  }
+
+  private static HalfFloats chosen(MethodHandle choice) {
     try {
-      return (HalfFloats) CHOSEN.invokeExact();
+      return (HalfFloats) choice.invokeExact();
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {
       throw new IllegalStateException(e); // a constant throws nothing
-    }
-  }
-
-  private static void exercise(HalfFloats code) {
-    float[] floats = new float[COUNT];
-    byte[] halves = new byte[Short.BYTES * COUNT];
-    for (int i = 0; i < COUNT; i++) {
-      floats[i] = (i - 500) / 7f;
-    }
-    for (int call = 0; call < 20; call++) {
-      code.narrowFloat16(floats, 0, COUNT, halves, 0);
-      code.widenFloat16(halves, 0, floats, 0, COUNT);
-      code.narrowBfloat16(floats, 0, COUNT, halves, 0);
-      code.widenBfloat16(halves, 0, floats, 0, COUNT);
-      code.cutOffBfloat16(floats.clone(), 0, COUNT, halves);
     }
   }
 }

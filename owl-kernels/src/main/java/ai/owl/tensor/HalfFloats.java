@@ -5,13 +5,6 @@ package ai.owl.tensor;
  * Rounds to nearest, ties to even. All implementations give the same bits.
  */
 interface HalfFloats {
-  /**
-   * The implementation for this process: plain loops, and vector code from when that is compiled.
-   */
-  static HalfFloats halfFloats() {
-    return HalfFloatCode.chosen();
-  }
-
   /** {@code target[i]} from the two bytes at {@code offset + 2i}, for i in [from, count). */
   void widenBfloat16(byte[] source, int offset, float[] target, int from, int count);
 

@@ -349,10 +349,12 @@ class SparseWeightsTest {
       double left = 1 - (double) ZeroCount.of(w) / w.size();
       try (LinearWeights at = SparseWeights.orMatrix(copy(w), List.of(512), left);
           LinearWeights below = SparseWeights.orMatrix(copy(w), List.of(512), left - 1e-6);
-          LinearWeights never = SparseWeights.orMatrix(copy(w), List.of(512), SparseLimit.NEVER)) {
+          LinearWeights never = SparseWeights.orMatrix(copy(w), List.of(512), SparseLimit.NEVER);
+          LinearWeights tokens = LinearWeights.ofTokens(copy(w), List.of(512), Compute.FLOAT32)) {
         assertThat(at).isInstanceOf(SparseWeights.class);
         assertThat(below).isInstanceOf(MatrixWeights.class);
         assertThat(never).isInstanceOf(MatrixWeights.class);
+        assertThat(tokens).isNotInstanceOf(SparseWeights.class);
       }
       // Negative zeros are held, and are too many here.
       float[] row = new float[512];
