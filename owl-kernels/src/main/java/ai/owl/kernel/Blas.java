@@ -14,6 +14,7 @@ import ai.owl.tensor.Matrix;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.FloatPointer;
@@ -38,8 +39,11 @@ public final class Blas {
   /** Multiply-adds of a tile at least: OpenBLAS has another way, and other bits, for small ones. */
   private static final long SMALLEST = 1 << 22;
 
-  /** Tiles a thread: the last to finish keeps the others waiting for less. */
-  private static final int TILES_A_THREAD = 2;
+  /** Tiles a thread at most. */
+  private static final int TILES_A_THREAD = 4;
+
+  /** Packing a row or column of a tile takes as long as so many of its elements. */
+  private static final int PACKING = 20;
 
   private static final int GRAM_TILE = 512;
   private static volatile int threads;
@@ -62,7 +66,7 @@ public final class Blas {
 
   /** Whether tiles give the bits of the whole, on shapes with all kinds of edges. */
   private static boolean keepsBitsInTiles() {
-    return keepsBitsInTiles(265, 333, 801) && keepsBitsInTiles(415, 270, 700);
+    return keepsBitsInTiles(265, 333, 801) && keepsBitsInTiles(415, 1500, 800);
   }
 
   private static boolean keepsBitsInTiles(int m, int n, int k) {
@@ -120,21 +124,31 @@ public final class Blas {
   record Tiling(int rows, int cols) {
     static final Tiling FIXED = new Tiling(512, 1024);
 
-    /** Of a product of m × n elements, each the sum of k products. */
+    /**
+     * Of a product of m × n elements, each the sum of k products: the tiles that are done first,
+     * each thread taking one after the other.
+     */
     static Tiling of(int m, int n, int k, int threads) {
-      int tiles = threads == 1 ? 1 : threads * TILES_A_THREAD;
       Tiling best = new Tiling(m, n);
-      long least = Long.MAX_VALUE;
-      // Of every tile both factors are packed: as much as the sum of its sides.
-      for (int down = 1; down <= tiles; down++) {
-        Tiling cut = new Tiling(side(m, down), side(n, (tiles + down - 1) / down));
-        long packed = (long) cut.count(m, n) * (cut.rows + cut.cols);
-        if (packed < least && cut.smallest(m, n) * k >= SMALLEST) {
-          least = packed;
-          best = cut;
+      long least = best.cost(m, n, threads);
+      int most = threads == 1 ? 1 : threads * TILES_A_THREAD;
+      for (int down = 1; down <= most; down++) {
+        for (int across = 1; across <= most / down; across++) {
+          Tiling cut = new Tiling(side(m, down), side(n, across));
+          long cost = cut.cost(m, n, threads);
+          if (cost < least && cut.keepsBits(m, n, k)) {
+            least = cost;
+            best = cut;
+          }
         }
       }
       return best;
+    }
+
+    /** What the busiest thread does: the elements of its tiles, and the packing of both factors. */
+    private long cost(int m, int n, int threads) {
+      long rounds = (count(m, n) + threads - 1L) / threads;
+      return rounds * ((long) rows * cols + PACKING * ((long) rows + cols));
     }
 
     private int down(int m) {
@@ -145,9 +159,13 @@ public final class Blas {
       return down(m) * ((n + cols - 1) / cols);
     }
 
-    /** Elements of the tile at the end of both sides. */
-    private long smallest(int m, int n) {
-      return ((m - 1) % rows + 1L) * ((n - 1) % cols + 1L);
+    /** Whether no tile is one that OpenBLAS has another way for: a small one, or a single line. */
+    private boolean keepsBits(int m, int n, int k) {
+      long lastRows = (m - 1) % rows + 1L;
+      long lastCols = (n - 1) % cols + 1L;
+      return lastRows * lastCols * k >= SMALLEST
+          && (lastRows > 1 || rows == 1)
+          && (lastCols > 1 || cols == 1);
     }
 
     private static int side(int length, int pieces) {
@@ -226,6 +244,9 @@ public final class Blas {
       float beta,
       FloatPointer c,
       int strideC) {
+    if (m == 0 || n == 0) {
+      return;
+    }
     boolean isLinear = !transposeA && transposeB; // what has been looked at when it is cut
     gemm(
         isLinear && CUTS_ANYWHERE ? Tiling.of(m, n, k, threads) : Tiling.FIXED,
@@ -367,20 +388,36 @@ public final class Blas {
 
   /**
    * Spreads tiles, which are independent of each other, over as many threads as a product may use.
+   * Where one fails, no other is begun, and none is at work any more when this returns: what they
+   * work on may be closed then.
    */
   static void forEachTile(int tiles, IntConsumer work) {
     AtomicInteger next = new AtomicInteger();
-    Runnable worker =
-        () -> {
-          for (int tile = next.getAndIncrement(); tile < tiles; tile = next.getAndIncrement()) {
-            work.accept(tile);
-          }
-        };
     int workers = Math.min(threads, tiles);
     if (workers <= 1) {
-      worker.run();
-    } else {
-      IntStream.range(0, workers).parallel().forEach(any -> worker.run());
+      for (int tile = 0; tile < tiles; tile++) {
+        work.accept(tile);
+      }
+      return;
+    }
+    AtomicReference<Throwable> failure = new AtomicReference<>();
+    Runnable worker =
+        () -> {
+          try {
+            for (int tile = next.getAndIncrement(); tile < tiles; tile = next.getAndIncrement()) {
+              work.accept(tile);
+            }
+          } catch (RuntimeException | Error e) {
+            failure.compareAndSet(null, e);
+            next.set(tiles);
+          }
+        };
+    IntStream.range(0, workers).parallel().forEach(any -> worker.run());
+    if (failure.get() instanceof Error error) {
+      throw error;
+    }
+    if (failure.get() instanceof RuntimeException exception) {
+      throw exception;
     }
   }
 }

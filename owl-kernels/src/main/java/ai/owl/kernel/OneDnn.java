@@ -138,6 +138,7 @@ final class OneDnn {
     Pointer scratchpad(long bytes) {
       if (scratchpad.capacity() < bytes + ALIGNMENT) {
         scratchpad.close();
+        scratchpad = new BytePointer(); // a closed one still tells its capacity
         scratchpad = new BytePointer(bytes + ALIGNMENT);
       }
       return aligned(scratchpad);

@@ -55,7 +55,7 @@ public final class Operand implements AutoCloseable {
 
   private void reserve(long bytes) {
     if (memory.capacity() < bytes + OneDnn.ALIGNMENT) {
-      memory.close();
+      close(); // a closed pointer still tells its capacity: none is kept if the next cannot be had
       memory = new BytePointer(bytes + OneDnn.ALIGNMENT);
       data = OneDnn.aligned(memory);
     }

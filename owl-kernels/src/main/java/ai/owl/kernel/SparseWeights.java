@@ -178,6 +178,9 @@ final class SparseWeights implements LinearWeights {
 
   /** What will be where; nothing if there are too few zeros. */
   private static List<Place> places(Matrix weights, List<Integer> parts, double limit) {
+    if (limit < 0) {
+      return List.of();
+    }
     double most = limit * weights.size();
     if (weights.size() - ZeroCount.of(weights) > most) {
       return List.of();

@@ -47,23 +47,36 @@ public final class VectorCode {
     site.setTarget(MethodHandles.constant(type, plain));
     if (VectorUnit.isPresent()) {
       Thread thread =
-          new Thread(
-              () -> {
-                T code = vector.get();
-                if (becomesFaster(exercise, plain, code, MOST_NANOS)) {
-                  site.setTarget(MethodHandles.constant(type, code));
-                  MutableCallSite.syncAll(new MutableCallSite[] {site});
-                } else {
-                  LOG.warn(
-                      "The JIT makes nothing faster of {} than plain loops, which stay",
-                      code.getClass().getSimpleName());
-                }
-              },
-              "owl-compile-vector-code");
+          new Thread(() -> replace(site, type, plain, vector, exercise), "owl-compile-vector-code");
       thread.setDaemon(true);
-      thread.start();
+      try {
+        thread.start();
+      } catch (OutOfMemoryError e) { // no thread is to be had
+        LOG.warn("Cannot compile vector code, plain loops stay: {}", e.toString());
+      }
     }
     return site.dynamicInvoker();
+  }
+
+  private static <T> void replace(
+      MutableCallSite site,
+      Class<T> type,
+      T plain,
+      Supplier<? extends T> vector,
+      Consumer<T> exercise) {
+    try {
+      T code = vector.get();
+      if (becomesFaster(exercise, plain, code, MOST_NANOS)) {
+        site.setTarget(MethodHandles.constant(type, code));
+        MutableCallSite.syncAll(new MutableCallSite[] {site});
+      } else {
+        LOG.warn(
+            "The JIT makes nothing faster of {} than plain loops, which stay",
+            code.getClass().getSimpleName());
+      }
+    } catch (RuntimeException | Error e) { // uncaught, it would end an executor
+      LOG.warn("Cannot use vector code, plain loops stay: {}", e.toString());
+    }
   }
 
   /**

@@ -1,10 +1,14 @@
 package ai.owl.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.owl.tensor.Matrix;
 import ai.owl.tensor.RandomMatrix;
 import ai.owl.tensor.Truth;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.bytedeco.openblas.global.openblas;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -186,19 +190,67 @@ class BlasTest {
   @Test
   void cutsAProductIntoAsManyTilesAsThreadsCanWorkOn() {
     assertThat(Blas.Tiling.of(1024, 5504, 2048, 1)).isEqualTo(new Blas.Tiling(1024, 5504));
-    // Two a thread, and those as square as they can be.
-    assertThat(Blas.Tiling.of(1024, 5504, 2048, 2)).isEqualTo(new Blas.Tiling(1024, 1536));
-    assertThat(Blas.Tiling.of(3840, 3840, 2048, 2)).isEqualTo(new Blas.Tiling(1920, 1920));
+    // Two large ones that are nearly even.
+    assertThat(Blas.Tiling.of(2048, 4096, 4096, 2)).isEqualTo(new Blas.Tiling(2048, 2112));
+    // A thread each, and those as square as they can be.
+    assertThat(Blas.Tiling.of(3840, 3840, 2048, 4)).isEqualTo(new Blas.Tiling(1920, 1920));
     // Too little work for more than one.
     assertThat(Blas.Tiling.of(100, 100, 100, 16)).isEqualTo(new Blas.Tiling(100, 100));
-    // A cut that would leave a sliver is none.
+    // Cuts that would leave a sliver are none.
     assertThat(Blas.Tiling.of(193, 64, 2048, 2)).isEqualTo(new Blas.Tiling(193, 64));
+    assertThat(Blas.Tiling.of(385, 1, 100_000, 2).rows()).isNotEqualTo(192);
     for (int threads = 2; threads < 40; threads++) {
       Blas.Tiling tile = Blas.Tiling.of(2050, 4100, 300, threads);
       assertThat(tile.rows() % 192 == 0 || tile.rows() == 2050).isTrue();
       assertThat(tile.cols() % 192 == 0 || tile.cols() == 4100).isTrue();
+      int down = (2050 + tile.rows() - 1) / tile.rows();
+      int across = (4100 + tile.cols() - 1) / tile.cols();
+      // The busiest thread has little more than its share.
+      long rounds = (down * across + threads - 1) / threads;
+      assertThat(rounds * tile.rows() * tile.cols() * threads).isLessThan(2L * 2050 * 4100);
       assertThat(((2050 - 1) % tile.rows() + 1L) * ((4100 - 1) % tile.cols() + 1L) * 300)
           .isGreaterThanOrEqualTo(1 << 22);
+    }
+  }
+
+  @Test
+  void hasNothingToDoForNoRows() {
+    try (Matrix x = new Matrix(0, 5);
+        Matrix w = RandomMatrix.of(2, 7, 5);
+        Matrix out = new Matrix(0, 7)) {
+      Blas.linear(x, w, 0f, out);
+    }
+  }
+
+  @Test
+  void waitsForAllTilesBeforeItTellsOfOneThatFailed() {
+    Blas.setThreads(2);
+    AtomicInteger atWork = new AtomicInteger();
+    CountDownLatch both = new CountDownLatch(2);
+    assertThatThrownBy(
+            () ->
+                Blas.forEachTile(
+                    1000,
+                    tile -> {
+                      atWork.incrementAndGet();
+                      both.countDown();
+                      await(both);
+                      if (tile == 1) {
+                        throw new OutOfMemoryError("tile 1");
+                      }
+                      atWork.decrementAndGet();
+                    }))
+        .isInstanceOf(OutOfMemoryError.class)
+        .hasMessage("tile 1");
+    assertThat(atWork.get()).isEqualTo(1); // the failed one alone
+  }
+
+  /** Until both threads are there, if the machine gives two. */
+  private static void await(CountDownLatch both) {
+    try {
+      both.await(1, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
     }
   }
 

@@ -41,7 +41,7 @@ final class SparkContexts {
                 RowCode.prepare();
                 Blas.threads();
                 Compute.FLOAT32.implementation();
-              } catch (LinkageError e) {
+              } catch (LinkageError | RuntimeException e) {
                 // Whoever computes first meets it himself, and reports it.
               }
             },

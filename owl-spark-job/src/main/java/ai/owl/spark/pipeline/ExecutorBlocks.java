@@ -135,7 +135,7 @@ final class ExecutorBlocks {
             () -> {
               try (Lease ignored = dense(source, layout)) {
                 // Holding it until it is read is all that is to be done.
-              } catch (RuntimeException | OutOfMemoryError failure) {
+              } catch (RuntimeException | Error failure) {
                 // Whoever asks for the block meets the failure himself, and has a task to report it
                 // with.
               }
