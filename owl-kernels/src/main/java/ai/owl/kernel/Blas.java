@@ -29,8 +29,8 @@ import org.slf4j.LoggerFactory;
  * <p>It adds up an element's products in the same order in whatever tile the element lies, as long
  * as cuts keep to multiples of the few rows and columns that it works on at once. So tiles are as
  * large as the threads allow: both factors are packed anew for every tile, which costs tiles of 512
- * x 1024 up to a tenth. That it does so is not promised anywhere; where it does not, tiles have a
- * fixed size.
+ * x 1024 up to a tenth. That it does so is not promised anywhere: it is looked at once, and where
+ * it does not, cuts are the same for any number of threads.
  */
 public final class Blas {
   /** Cuts lie on multiples of this: of the 64, 16, 12 or 4 that kernels work on at once. */
@@ -47,37 +47,58 @@ public final class Blas {
 
   private static final int GRAM_TILE = 512;
   private static volatile int threads;
-  private static final boolean CUTS_ANYWHERE;
+  private static final Cuts CUTS;
+
+  /** Where a product may be cut, and no bit changes. */
+  enum Cuts {
+    /** Between any rows and columns, multiples of {@link #CUT}. */
+    ANYWHERE,
+
+    /** Between rows only, as with OpenBLAS's kernels for AVX2. */
+    ROWS,
+
+    /** Nowhere: tiles have to be the same for any number of threads. */
+    NOWHERE
+  }
 
   static {
     Nd4j.factory(); // when it starts, it sets OpenBLAS's threads; that must not come later
     int given = Math.max(1, blas_get_num_threads());
     blas_set_num_threads(1);
     threads = 1; // other threads would wait for this class to be there
-    CUTS_ANYWHERE = keepsBitsInTiles();
+    CUTS = cuts();
     threads = given;
-    if (!CUTS_ANYWHERE) {
-      LoggerFactory.getLogger(Blas.class)
-          .info("This OpenBLAS rounds differently in tiles: products are cut into fixed ones");
-    }
+    LoggerFactory.getLogger(Blas.class).debug("Products may be cut: {}", CUTS);
   }
 
   private Blas() {}
 
-  /** Whether tiles give the bits of the whole, on shapes with all kinds of edges. */
-  private static boolean keepsBitsInTiles() {
-    return keepsBitsInTiles(265, 333, 801) && keepsBitsInTiles(415, 1500, 800);
+  /** Looks at shapes with all kinds of edges. */
+  private static Cuts cuts() {
+    int[][] shapes = {{265, 333, 801}, {415, 1500, 800}};
+    for (int[] shape : shapes) {
+      if (!keepsBits(shape[0], shape[1], shape[2], new Tiling(CUT, shape[1]))) {
+        return Cuts.NOWHERE;
+      }
+    }
+    for (int[] shape : shapes) {
+      if (!keepsBits(shape[0], shape[1], shape[2], new Tiling(CUT, CUT))) {
+        return Cuts.ROWS;
+      }
+    }
+    return Cuts.ANYWHERE;
   }
 
-  private static boolean keepsBitsInTiles(int m, int n, int k) {
+  /** Whether tiles give the bits of the whole. */
+  private static boolean keepsBits(int m, int n, int k, Tiling tiling) {
     try (Matrix x = new Matrix(m, k);
         Matrix w = new Matrix(n, k);
         Matrix whole = new Matrix(m, n);
         Matrix tiled = new Matrix(m, n)) {
       fill(x, 1);
       fill(w, 2);
-      linearTiled(x, w, whole, m, n);
-      linearTiled(x, w, tiled, CUT, CUT);
+      linear(new Tiling(m, n), x, w, whole);
+      linear(tiling, x, w, tiled);
       float[] expected = new float[n];
       float[] actual = new float[n];
       for (int r = 0; r < m; r++) {
@@ -102,9 +123,9 @@ public final class Blas {
     }
   }
 
-  private static void linearTiled(Matrix x, Matrix w, Matrix out, int tileRows, int tileCols) {
+  private static void linear(Tiling tiling, Matrix x, Matrix w, Matrix out) {
     gemm(
-        new Tiling(tileRows, tileCols),
+        tiling,
         false,
         true,
         (int) x.rows(),
@@ -128,12 +149,18 @@ public final class Blas {
      * Of a product of m × n elements, each the sum of k products: the tiles that are done first,
      * each thread taking one after the other.
      */
-    static Tiling of(int m, int n, int k, int threads) {
-      Tiling best = new Tiling(m, n);
-      long least = best.cost(m, n, threads);
+    static Tiling of(int m, int n, int k, int threads, Cuts cuts) {
+      if (cuts == Cuts.NOWHERE) {
+        return FIXED;
+      }
+      // Where columns cannot be cut anywhere, they always are so that many threads have some.
+      int pieces = cuts == Cuts.ROWS ? (n + FIXED.cols * 2 - 1) / (FIXED.cols * 2) : 1;
       int most = threads == 1 ? 1 : threads * TILES_A_THREAD;
+      Tiling best = new Tiling(m, side(n, pieces));
+      long least = best.cost(m, n, threads);
       for (int down = 1; down <= most; down++) {
-        for (int across = 1; across <= most / down; across++) {
+        int last = cuts == Cuts.ROWS ? pieces : most / down;
+        for (int across = pieces; across <= last; across++) {
           Tiling cut = new Tiling(side(m, down), side(n, across));
           long cost = cut.cost(m, n, threads);
           if (cost < least && cut.keepsBits(m, n, k)) {
@@ -249,7 +276,7 @@ public final class Blas {
     }
     boolean isLinear = !transposeA && transposeB; // what has been looked at when it is cut
     gemm(
-        isLinear && CUTS_ANYWHERE ? Tiling.of(m, n, k, threads) : Tiling.FIXED,
+        isLinear ? Tiling.of(m, n, k, threads, CUTS) : Tiling.FIXED,
         transposeA,
         transposeB,
         m,

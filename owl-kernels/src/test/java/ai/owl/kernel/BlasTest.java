@@ -189,18 +189,18 @@ class BlasTest {
 
   @Test
   void cutsAProductIntoAsManyTilesAsThreadsCanWorkOn() {
-    assertThat(Blas.Tiling.of(1024, 5504, 2048, 1)).isEqualTo(new Blas.Tiling(1024, 5504));
+    assertThat(tiling(1024, 5504, 2048, 1)).isEqualTo(new Blas.Tiling(1024, 5504));
     // Two large ones that are nearly even.
-    assertThat(Blas.Tiling.of(2048, 4096, 4096, 2)).isEqualTo(new Blas.Tiling(2048, 2112));
+    assertThat(tiling(2048, 4096, 4096, 2)).isEqualTo(new Blas.Tiling(2048, 2112));
     // A thread each, and those as square as they can be.
-    assertThat(Blas.Tiling.of(3840, 3840, 2048, 4)).isEqualTo(new Blas.Tiling(1920, 1920));
+    assertThat(tiling(3840, 3840, 2048, 4)).isEqualTo(new Blas.Tiling(1920, 1920));
     // Too little work for more than one.
-    assertThat(Blas.Tiling.of(100, 100, 100, 16)).isEqualTo(new Blas.Tiling(100, 100));
+    assertThat(tiling(100, 100, 100, 16)).isEqualTo(new Blas.Tiling(100, 100));
     // Cuts that would leave a sliver are none.
-    assertThat(Blas.Tiling.of(193, 64, 2048, 2)).isEqualTo(new Blas.Tiling(193, 64));
-    assertThat(Blas.Tiling.of(385, 1, 100_000, 2).rows()).isNotEqualTo(192);
+    assertThat(tiling(193, 64, 2048, 2)).isEqualTo(new Blas.Tiling(193, 64));
+    assertThat(tiling(385, 1, 100_000, 2).rows()).isNotEqualTo(192);
     for (int threads = 2; threads < 40; threads++) {
-      Blas.Tiling tile = Blas.Tiling.of(2050, 4100, 300, threads);
+      Blas.Tiling tile = tiling(2050, 4100, 300, threads);
       assertThat(tile.rows() % 192 == 0 || tile.rows() == 2050).isTrue();
       assertThat(tile.cols() % 192 == 0 || tile.cols() == 4100).isTrue();
       int down = (2050 + tile.rows() - 1) / tile.rows();
@@ -210,6 +210,23 @@ class BlasTest {
       assertThat(rounds * tile.rows() * tile.cols() * threads).isLessThan(2L * 2050 * 4100);
       assertThat(((2050 - 1) % tile.rows() + 1L) * ((4100 - 1) % tile.cols() + 1L) * 300)
           .isGreaterThanOrEqualTo(1 << 22);
+    }
+  }
+
+  private static Blas.Tiling tiling(int m, int n, int k, int threads) {
+    return Blas.Tiling.of(m, n, k, threads, Blas.Cuts.ANYWHERE);
+  }
+
+  @Test
+  void cutsOnlyRowsWhereColumnsAreNotToBeCut() {
+    for (int threads = 1; threads < 40; threads++) {
+      Blas.Tiling tile = Blas.Tiling.of(2050, 4100, 300, threads, Blas.Cuts.ROWS);
+      assertThat(tile.cols()).isEqualTo(1536);
+      assertThat(tile.rows() % 192 == 0 || tile.rows() == 2050).isTrue();
+      // Three tiles across: three threads have one each, more want some down, too.
+      assertThat(tile.rows()).isLessThanOrEqualTo(threads == 1 || threads == 3 ? 2050 : 1152);
+      assertThat(Blas.Tiling.of(2050, 4100, 300, threads, Blas.Cuts.NOWHERE))
+          .isEqualTo(new Blas.Tiling(512, 1024));
     }
   }
 
