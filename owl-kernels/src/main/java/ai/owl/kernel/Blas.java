@@ -66,7 +66,13 @@ public final class Blas {
     int given = Math.max(1, blas_get_num_threads());
     blas_set_num_threads(1);
     threads = 1; // other threads would wait for this class to be there
-    CUTS = cuts();
+    Cuts cuts = Cuts.NOWHERE;
+    try {
+      cuts = cuts();
+    } catch (OutOfMemoryError e) {
+      // Whoever needs the memory reports it; here it would take the class away from all.
+    }
+    CUTS = cuts;
     threads = given;
     LoggerFactory.getLogger(Blas.class).debug("Products may be cut: {}", CUTS);
   }
