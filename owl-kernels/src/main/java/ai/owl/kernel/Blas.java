@@ -33,8 +33,11 @@ import org.slf4j.LoggerFactory;
  * it does not, cuts are the same for any number of threads.
  */
 public final class Blas {
-  /** Cuts lie on multiples of this: of the 64, 16, 12 or 4 that kernels work on at once. */
-  private static final int CUT = 192;
+  /**
+   * Cuts lie on multiples of one of these: of the 64, 16 or 4 rows or columns that most kernels
+   * work on at once, or also of 12. Finer ones share a product out more evenly.
+   */
+  private static final int[] UNITS = {64, 192};
 
   /** Multiply-adds of a tile at least: OpenBLAS has another way, and other bits, for small ones. */
   private static final long SMALLEST = 1 << 22;
@@ -47,18 +50,28 @@ public final class Blas {
 
   private static final int GRAM_TILE = 512;
   private static volatile int threads;
+  private static volatile int threadsOfAll = Integer.MAX_VALUE;
+
+  /** Threads that are at work on tiles. */
+  private static final AtomicInteger BUSY = new AtomicInteger();
+
   private static final Cuts CUTS;
 
-  /** Where a product may be cut, and no bit changes. */
-  enum Cuts {
-    /** Between any rows and columns, multiples of {@link #CUT}. */
-    ANYWHERE,
-
-    /** Between rows only, as with OpenBLAS's kernels for AVX2. */
-    ROWS,
-
+  /**
+   * Where a product may be cut, and no bit changes. With OpenBLAS's kernels for AVX2 that is
+   * between rows only.
+   *
+   * @param unit cuts lie on multiples of it
+   */
+  record Cuts(boolean betweenRows, boolean betweenColumns, int unit) {
     /** Nowhere: tiles have to be the same for any number of threads. */
-    NOWHERE
+    static final Cuts NONE = new Cuts(false, false, 1);
+
+    /** As long as a length is cut into so many pieces. */
+    private int side(int length, int pieces) {
+      int side = (length + pieces - 1) / pieces;
+      return Math.min(length, (side + unit - 1) / unit * unit);
+    }
   }
 
   static {
@@ -66,7 +79,7 @@ public final class Blas {
     int given = Math.max(1, blas_get_num_threads());
     blas_set_num_threads(1);
     threads = 1; // other threads would wait for this class to be there
-    Cuts cuts = Cuts.NOWHERE;
+    Cuts cuts = Cuts.NONE;
     try {
       cuts = cuts();
     } catch (OutOfMemoryError e) {
@@ -74,25 +87,35 @@ public final class Blas {
     }
     CUTS = cuts;
     threads = given;
-    LoggerFactory.getLogger(Blas.class).debug("Products may be cut: {}", CUTS);
+    LoggerFactory.getLogger(Blas.class).debug("Products may be cut with {}", CUTS);
   }
 
   private Blas() {}
 
-  /** Looks at shapes with all kinds of edges. */
   private static Cuts cuts() {
-    int[][] shapes = {{265, 333, 801}, {415, 1500, 800}};
-    for (int[] shape : shapes) {
-      if (!keepsBits(shape[0], shape[1], shape[2], new Tiling(CUT, shape[1]))) {
-        return Cuts.NOWHERE;
+    for (boolean betweenColumns : new boolean[] {true, false}) {
+      for (int unit : UNITS) {
+        if (keepsBits(new Cuts(true, betweenColumns, unit))) {
+          return new Cuts(true, betweenColumns, unit);
+        }
       }
     }
+    return Cuts.NONE;
+  }
+
+  /**
+   * Looks at shapes with all kinds of edges, and at tiles that are multiples of no coarser unit.
+   */
+  private static boolean keepsBits(Cuts cuts) {
+    int side = 320 / cuts.unit * cuts.unit;
+    int[][] shapes = {{521, 457, 801}, {431, 1500, 800}};
     for (int[] shape : shapes) {
-      if (!keepsBits(shape[0], shape[1], shape[2], new Tiling(CUT, CUT))) {
-        return Cuts.ROWS;
+      Tiling tiling = new Tiling(side, cuts.betweenColumns ? side : shape[1]);
+      if (!keepsBits(shape[0], shape[1], shape[2], tiling)) {
+        return false;
       }
     }
-    return Cuts.ANYWHERE;
+    return true;
   }
 
   /** Whether tiles give the bits of the whole. */
@@ -156,18 +179,18 @@ public final class Blas {
      * each thread taking one after the other.
      */
     static Tiling of(int m, int n, int k, int threads, Cuts cuts) {
-      if (cuts == Cuts.NOWHERE) {
+      if (!cuts.betweenRows) {
         return FIXED;
       }
       // Where columns cannot be cut anywhere, they always are so that many threads have some.
-      int pieces = cuts == Cuts.ROWS ? (n + FIXED.cols * 2 - 1) / (FIXED.cols * 2) : 1;
+      int pieces = cuts.betweenColumns ? 1 : (n + FIXED.cols * 2 - 1) / (FIXED.cols * 2);
       int most = threads == 1 ? 1 : threads * TILES_A_THREAD;
-      Tiling best = new Tiling(m, side(n, pieces));
+      Tiling best = new Tiling(m, cuts.side(n, pieces));
       long least = best.cost(m, n, threads);
       for (int down = 1; down <= most; down++) {
-        int last = cuts == Cuts.ROWS ? pieces : most / down;
+        int last = cuts.betweenColumns ? most / down : pieces;
         for (int across = pieces; across <= last; across++) {
-          Tiling cut = new Tiling(side(m, down), side(n, across));
+          Tiling cut = new Tiling(cuts.side(m, down), cuts.side(n, across));
           long cost = cut.cost(m, n, threads);
           if (cost < least && cut.keepsBits(m, n, k)) {
             least = cost;
@@ -200,11 +223,6 @@ public final class Blas {
           && (lastRows > 1 || rows == 1)
           && (lastCols > 1 || cols == 1);
     }
-
-    private static int side(int length, int pieces) {
-      int side = (length + pieces - 1) / pieces;
-      return Math.min(length, (side + CUT - 1) / CUT * CUT);
-    }
   }
 
   /**
@@ -212,7 +230,19 @@ public final class Blas {
    * want {@code cores / tasks}. The results do not depend on it.
    */
   public static void setThreads(int threads) {
+    setThreads(threads, Integer.MAX_VALUE);
+  }
+
+  /**
+   * Sets how many threads one product uses at most, and how many all products at once. Products
+   * that do not begin and end together share the cores better so: one takes those that another has
+   * no use for at the moment. The results do not depend on it.
+   *
+   * @param all threads of all products; those that ask for a product are always at work on it
+   */
+  public static void setThreads(int threads, int all) {
     Blas.threads = threads;
+    threadsOfAll = all;
   }
 
   public static int threads() {
@@ -425,14 +455,23 @@ public final class Blas {
    * work on may be closed then.
    */
   static void forEachTile(int tiles, IntConsumer work) {
-    AtomicInteger next = new AtomicInteger();
     int workers = Math.min(threads, tiles);
-    if (workers <= 1) {
+    BUSY.incrementAndGet();
+    try {
+      if (workers > 1) {
+        share(tiles, workers, work);
+        return;
+      }
       for (int tile = 0; tile < tiles; tile++) {
         work.accept(tile);
       }
-      return;
+    } finally {
+      BUSY.decrementAndGet();
     }
+  }
+
+  private static void share(int tiles, int workers, IntConsumer work) {
+    AtomicInteger next = new AtomicInteger();
     AtomicReference<Throwable> failure = new AtomicReference<>();
     Runnable worker =
         () -> {
@@ -445,7 +484,23 @@ public final class Blas {
             next.set(tiles);
           }
         };
-    IntStream.range(0, workers).parallel().forEach(any -> worker.run());
+    Thread asking = Thread.currentThread();
+    IntStream.range(0, workers)
+        .parallel()
+        .forEach(
+            any -> {
+              if (Thread.currentThread() == asking) {
+                worker.run();
+                return;
+              }
+              try {
+                if (BUSY.incrementAndGet() <= threadsOfAll) { // else the cores have enough to do
+                  worker.run();
+                }
+              } finally {
+                BUSY.decrementAndGet();
+              }
+            });
     if (failure.get() instanceof Error error) {
       throw error;
     }

@@ -30,6 +30,11 @@ public record BlockLayout(
     return linears.stream().mapToLong(linear -> linear.weight().elements()).sum();
   }
 
+  /** The inputs that the prunable layers read, in the order of the first that reads each. */
+  public List<LinearInput> inputs() {
+    return linears.stream().map(linear -> linear.role().input()).distinct().toList();
+  }
+
   /**
    * The same block with the weights of its linear layers elsewhere.
    *

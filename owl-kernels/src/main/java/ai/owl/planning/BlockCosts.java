@@ -86,16 +86,16 @@ public record BlockCosts(ModelConfig config) {
   }
 
   /**
-   * Bytes that one group of sequences sends for the Gram matrices: for each linear layer, also
-   * where several share an input, {@code 4 · n · (n + 1) / 2}.
+   * Bytes that one group of sequences sends for the Gram matrices: of each input {@code 4 · n · (n
+   * + 1) / 2}.
    */
   public long gramBytesSent() {
-    return linears().stream().mapToLong(this::gramBytesSent).sum();
+    return inputs().values().stream().mapToLong(BlockCosts::gramBytesSent).sum();
   }
 
-  long gramBytesSent(LinearRole role) {
-    long n = config.inFeatures(role);
-    return 2 * n * (n + 1);
+  /** Of an input of so many features. */
+  static long gramBytesSent(int n) {
+    return 2L * n * (n + 1);
   }
 
   /** Bytes of the hidden states of a sequence, in float32. */

@@ -10,7 +10,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
  * @param buffers forward buffers and the hidden states of the sequences that are worked on, of all
  *     tasks that run at once, outside the heap
  * @param grams Gram matrices of the tasks that gather them at once, outside the heap
- * @param solving Gram matrix, factor and weights of the layers that are solved at once, outside
+ * @param solving Gram matrix, factor and weights of the inputs that are solved at once, outside
  * @param head slices of the language-model head and its logits, outside the heap
  * @param hiddenStates of the executor's sequences between two steps, before and after it, in the
  *     heap; what does not fit is kept on its disk

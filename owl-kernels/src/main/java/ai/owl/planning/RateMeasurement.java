@@ -20,6 +20,7 @@ import ai.owl.model.ModelConfig;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pruning.BlockPruner;
+import ai.owl.pruning.InputPruner;
 import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparseGpt;
@@ -455,7 +456,9 @@ public final class RateMeasurement {
     try (TensorReader reader = new TensorReader(storage);
         Matrix weight = reader.readMatrix(linear.weight(), 0, rows)) {
       long at = System.nanoTime();
-      BlockPruner.prune(linear, weight, pruner, Optional.of(gram), options.pattern());
+      try (InputPruner ofInput = new InputPruner(pruner, Optional.of(gram))) {
+        ofInput.prune(linear, weight, options.pattern());
+      }
       return seconds(at);
     }
   }

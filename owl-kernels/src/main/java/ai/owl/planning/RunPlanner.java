@@ -6,6 +6,7 @@ import ai.owl.kernel.InverseCholesky;
 import ai.owl.kernel.Spectrum;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.ForwardBuffers;
+import ai.owl.model.LinearInput;
 import ai.owl.model.LinearLayer;
 import ai.owl.model.ModelConfig;
 import ai.owl.model.ModelLayout;
@@ -415,40 +416,40 @@ public final class RunPlanner {
     int executors = busyExecutors(counts.length);
     int groups = (workload.sequences() + BlockGrams.GROUP - 1) / BlockGrams.GROUP;
     int tokens = tokens();
-    List<LinearLayer> linears = model.blocks().get(0).linears();
-    int concurrent = solvedAtOnce(linears.size());
-    sum.jobs("gather Gram matrices of a block, solve it", blocks, counts.length + linears.size());
+    List<LinearInput> inputs = model.blocks().get(0).inputs();
+    sum.jobs("gather Gram matrices of a block, solve it", blocks, counts.length + inputs.size());
     if (blocks > 1) {
       sum.jobs("run a solved block", blocks - 1, counts.length);
     }
     waitForBlock(sum);
     double sentByGroup = costs.gramBytesSent();
-    double[] solves = new double[linears.size()];
-    double[] solving = new double[linears.size()];
+    double[] arithmetic = new double[inputs.size()]; // on all cores, which the tasks share
+    double[] moving = new double[inputs.size()];
     double taking = 0;
-    for (int i = 0; i < solves.length; i++) {
-      LinearLayer linear = linears.get(i);
-      double n = linear.inFeatures();
-      double rows = linear.outFeatures();
-      double weights = linear.weight().elements();
-      double fetched = groups * 2 * n * (n + 1) / rates.shuffledBytes();
-      double products =
-          2.0 / 3 * n * n * n / rates.factorFlops() + rows * n * n / rates.linearFlops();
-      double sweep = weights / rates.sweptWeights();
-      double coding = weights / rates.decodedWeights() + weights / rates.encodedWeights();
-      double storage =
-          linear.weight().bytes() / rates.readBytes()
-              + linear.weight().bytes() / rates.writeBytes();
-      solves[i] =
-          fetched
-              + products / cluster.threads(linears.size())
-              + sweep * concurrent / cluster.cores()
-              + coding
-              + storage;
-      solving[i] = products + sweep;
+    for (int i = 0; i < inputs.size(); i++) {
+      List<LinearLayer> layers = layers(inputs.get(i));
+      double n = layers.get(0).inFeatures();
+      double fetched = groups * BlockCosts.gramBytesSent((int) n) / rates.shuffledBytes();
       taking += fetched;
+      moving[i] = fetched;
+      arithmetic[i] = 2.0 / 3 * n * n * n / rates.factorFlops();
+      for (LinearLayer linear : layers) {
+        double weights = linear.weight().elements();
+        double bytes = linear.weight().bytes();
+        arithmetic[i] += weights * n / rates.linearFlops() + weights / rates.sweptWeights();
+        moving[i] +=
+            weights / rates.decodedWeights()
+                + weights / rates.encodedWeights()
+                + bytes / rates.readBytes()
+                + bytes / rates.writeBytes();
+      }
     }
-    double solved = schedule(solves, cluster.slots());
+    double solving = Arrays.stream(arithmetic).sum();
+    double solved =
+        schedule(moving, cluster.slots())
+            + schedule(
+                Arrays.stream(arithmetic).map(seconds -> seconds / cluster.cores()).toArray(),
+                cluster.executors());
     for (int block = 0; block < blocks; block++) {
       sum.pass(counts, observe(block, tokens, Observed.GRAMS), 0);
       // A task sends what its groups gave before the next group is observed.
@@ -458,7 +459,7 @@ public final class RunPlanner {
           waves * Math.ceil((double) most / BlockGrams.GROUP) * sentByGroup / rates.shuffledBytes();
       sum.seconds += sending + solved;
       sum.cores(Cost.SHUFFLING, groups * sentByGroup / rates.shuffledBytes() + taking);
-      sum.cores(Cost.SOLVING, Arrays.stream(solving).sum());
+      sum.cores(Cost.SOLVING, solving);
       sum.shuffled += groups * sentByGroup;
       sum.written += blockBytes;
       sum.read += blockBytes;
@@ -475,10 +476,11 @@ public final class RunPlanner {
     return sum.plan();
   }
 
-  /** Layers of a block that one executor solves at once. */
-  private int solvedAtOnce(int linears) {
-    int each = (linears + cluster.executors() - 1) / cluster.executors();
-    return Math.max(1, Math.min(cluster.slotsPerExecutor(), each));
+  /** The linear layers of a block that read an input. */
+  private List<LinearLayer> layers(LinearInput input) {
+    return model.blocks().get(0).linears().stream()
+        .filter(linear -> linear.role().input() == input)
+        .toList();
   }
 
   private StagePlan prune() {
@@ -608,19 +610,19 @@ public final class RunPlanner {
     return Math.max(1, Math.min(cluster.slotsPerExecutor(), each));
   }
 
-  /** Bytes of the layers that are solved at once, the largest of them. */
+  /** Bytes of what is solved at once: the largest, one layer of each input at a time. */
   private long solving() {
-    List<LinearLayer> linears = model.blocks().get(0).linears();
-    return linears.stream()
+    List<LinearInput> inputs = model.blocks().get(0).inputs();
+    return inputs.stream()
         .map(
-            linear -> {
-              long n = linear.inFeatures();
-              return 8 * n * n
-                  + InverseCholesky.workingBytes((int) n)
-                  + 4 * linear.weight().elements();
+            input -> {
+              long n = layers(input).get(0).inFeatures();
+              long weights =
+                  layers(input).stream().mapToLong(one -> one.weight().elements()).max().orElse(0);
+              return 8 * n * n + InverseCholesky.workingBytes((int) n) + 4 * weights;
             })
         .sorted((a, b) -> Long.compare(b, a))
-        .limit(solvedAtOnce(linears.size()))
+        .limit(tasksAtOnce(inputs.size()))
         .mapToLong(Long::longValue)
         .sum();
   }
@@ -663,7 +665,8 @@ public final class RunPlanner {
       case PRODUCTS, ACTIVATIONS ->
           "arithmetic: more cores make it faster, up to as many slots as there are sequences";
       case WEIGHTS -> "the weights themselves: they are read, counted and chosen once a pass";
-      case SOLVING -> "solving: a linear layer is one task, and the largest is waited for";
+      case SOLVING ->
+          "solving: the layers of one input are one task, and the largest is waited for";
       case SHUFFLING ->
           "shuffling Gram matrices: fewer --sequences, or a faster network, make it faster";
       case STORAGE ->
@@ -674,12 +677,12 @@ public final class RunPlanner {
         if (options.prunesOnTheWay()) {
           yield String.format(
               "idle cores: a block's Gram matrices are %d %s, one for each %d sequences, and its"
-                  + " %d linear layers a task each, of which the largest is waited for; fewer"
+                  + " linear layers %d, one for each input, of which the largest is waited for; fewer"
                   + " executors take little longer",
               groups(),
               groups() == 1 ? "task" : "tasks",
               BlockGrams.GROUP,
-              model.blocks().get(0).linears().size());
+              model.blocks().get(0).inputs().size());
         }
         if (sequences < slots) {
           yield String.format(

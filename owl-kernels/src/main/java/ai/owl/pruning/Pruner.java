@@ -48,6 +48,16 @@ public sealed interface Pruner extends Serializable permits MetricPruner, Sparse
   }
 
   /**
+   * Works out what all matrices that read the same input have in common.
+   *
+   * @param statistics of the input, of the kind that {@link #needs} says; empty if none. In use
+   *     until what is returned is closed.
+   */
+  default PreparedPruner prepare(Optional<ActivationStatistics> statistics) {
+    return (weight, pattern) -> prune(weight, statistics, pattern);
+  }
+
+  /**
    * Sets weights to zero, and changes others if the algorithm makes up for the loss that way.
    *
    * @param weight (out_features, in_features), changed in place

@@ -73,8 +73,15 @@ public record SparseGpt(double dampening, int blockColumns) implements Pruner {
   @Override
   public List<String> prune(
       Matrix weight, Optional<ActivationStatistics> statistics, SparsityPattern pattern) {
+    try (PreparedPruner prepared = prepare(statistics)) {
+      return prepared.prune(weight, pattern);
+    }
+  }
+
+  /** Factors the inverse of the Hessian, which is the input's and not the weights'. */
+  @Override
+  public PreparedPruner prepare(Optional<ActivationStatistics> statistics) {
     Gram gram = (Gram) statistics.orElseThrow();
-    List<String> notes = new ArrayList<>();
     double scale = 2.0 / gram.sequences();
     double[] diagonal = gram.diagonal();
     boolean[] dead = new boolean[diagonal.length];
@@ -95,15 +102,33 @@ public record SparseGpt(double dampening, int blockColumns) implements Pruner {
       }
       mean += diagonal[j] / diagonal.length;
     }
-    zeroColumns(weight, dead);
-    try (Matrix upper = factor(gram.products(), scale, diagonal, mean, notes)) {
+    List<String> notes = new ArrayList<>();
+    Matrix upper = factor(gram.products(), scale, diagonal, mean, notes);
+    return new Prepared(upper, dead, List.copyOf(notes), blockColumns);
+  }
+
+  /**
+   * @param upper U, closed with this
+   * @param dead features that are never active
+   * @param notes on how the factorization went
+   */
+  private record Prepared(Matrix upper, boolean[] dead, List<String> notes, int blockColumns)
+      implements PreparedPruner {
+    @Override
+    public List<String> prune(Matrix weight, SparsityPattern pattern) {
+      zeroColumns(weight, dead);
       if (pattern instanceof SparsityPattern.NofM nm) {
         ErrorCompensation.prune(weight, upper, nm.kept(), nm.of(), blockColumns);
       } else {
         ErrorCompensation.prune(weight, upper, pattern.sparsity(), blockColumns);
       }
+      return notes;
     }
-    return notes;
+
+    @Override
+    public void close() {
+      upper.close();
+    }
   }
 
   private Matrix factor(

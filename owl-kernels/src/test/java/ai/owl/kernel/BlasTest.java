@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import ai.owl.tensor.Matrix;
 import ai.owl.tensor.RandomMatrix;
 import ai.owl.tensor.Truth;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -15,6 +17,8 @@ import org.junit.jupiter.api.Test;
 
 class BlasTest {
   private static final int[] SIZES = {1, 7, 8, 31, 207};
+  private static final Blas.Cuts ANYWHERE = new Blas.Cuts(true, true, 192);
+  private static final Blas.Cuts ROWS = new Blas.Cuts(true, false, 192);
 
   private final int threads = Blas.threads();
 
@@ -213,19 +217,27 @@ class BlasTest {
     }
   }
 
+  @Test
+  void sharesOutMoreEvenlyWhereCutsMayBeFine() {
+    Blas.Cuts fine = new Blas.Cuts(true, true, 64);
+    assertThat(Blas.Tiling.of(1024, 2048, 2048, 2, fine)).isEqualTo(new Blas.Tiling(1024, 1024));
+    assertThat(Blas.Tiling.of(1024, 5504, 2048, 2, fine)).isEqualTo(new Blas.Tiling(1024, 2752));
+    assertThat(tiling(1024, 2048, 2048, 2)).isEqualTo(new Blas.Tiling(1024, 1152));
+  }
+
   private static Blas.Tiling tiling(int m, int n, int k, int threads) {
-    return Blas.Tiling.of(m, n, k, threads, Blas.Cuts.ANYWHERE);
+    return Blas.Tiling.of(m, n, k, threads, ANYWHERE);
   }
 
   @Test
   void cutsOnlyRowsWhereColumnsAreNotToBeCut() {
     for (int threads = 1; threads < 40; threads++) {
-      Blas.Tiling tile = Blas.Tiling.of(2050, 4100, 300, threads, Blas.Cuts.ROWS);
+      Blas.Tiling tile = Blas.Tiling.of(2050, 4100, 300, threads, ROWS);
       assertThat(tile.cols()).isEqualTo(1536);
       assertThat(tile.rows() % 192 == 0 || tile.rows() == 2050).isTrue();
       // Three tiles across: three threads have one each, more want some down, too.
       assertThat(tile.rows()).isLessThanOrEqualTo(threads == 1 || threads == 3 ? 2050 : 1152);
-      assertThat(Blas.Tiling.of(2050, 4100, 300, threads, Blas.Cuts.NOWHERE))
+      assertThat(Blas.Tiling.of(2050, 4100, 300, threads, Blas.Cuts.NONE))
           .isEqualTo(new Blas.Tiling(512, 1024));
     }
   }
@@ -260,6 +272,21 @@ class BlasTest {
         .isInstanceOf(OutOfMemoryError.class)
         .hasMessage("tile 1");
     assertThat(atWork.get()).isEqualTo(1); // the failed one alone
+  }
+
+  @Test
+  void takesNoCoresThatOtherProductsHaveUseFor() {
+    Blas.setThreads(4, 1);
+    Set<Thread> atWork = ConcurrentHashMap.newKeySet();
+    AtomicInteger done = new AtomicInteger();
+    Blas.forEachTile(
+        200,
+        tile -> {
+          atWork.add(Thread.currentThread());
+          done.incrementAndGet();
+        });
+    assertThat(done.get()).isEqualTo(200);
+    assertThat(atWork).containsExactly(Thread.currentThread());
   }
 
   /** Until both threads are there, if the machine gives two. */

@@ -140,7 +140,7 @@ class PresetTest {
       line(lines, "grams      %5d MiB: of a block's inputs, by task", memory.grams() >> 20);
       line(
           lines,
-          "solving    %5d MiB: Gram matrix, factor and weights, by layer solved at once",
+          "solving    %5d MiB: Gram matrix, factor and weights, by input solved at once",
           memory.solving() >> 20);
     }
     line(lines, "head       %5d MiB: weights and logits, a slice a task", memory.head() >> 20);

@@ -58,6 +58,23 @@ class SparseGptTest {
   }
 
   @Test
+  void oneFactorServesAllMatricesOfAnInput() {
+    try (Gram gram = gram(5, 1, 7);
+        PreparedPruner prepared = new SparseGpt(1e-8, 128).prepare(Optional.of(shaken(gram)))) {
+      for (int seed = 1; seed < 4; seed++) {
+        try (Matrix one = RandomMatrix.of(seed, 16, FEATURES);
+            Matrix same = RandomMatrix.of(seed, 16, FEATURES)) {
+          List<String> notes = prepared.prune(one, HALF);
+          assertThat(notes)
+              .isNotEmpty()
+              .isEqualTo(new SparseGpt(1e-8, 128).prune(same, Optional.of(gram), HALF));
+          assertThat(one.toArray()).isEqualTo(same.toArray());
+        }
+      }
+    }
+  }
+
+  @Test
   void doesNotGoOnWithoutItsHessian() {
     try (Matrix weight = RandomMatrix.of(1, 16, FEATURES);
         Gram gram = gram(5, 1, -1)) {

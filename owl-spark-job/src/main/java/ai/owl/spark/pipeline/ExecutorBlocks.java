@@ -236,8 +236,19 @@ final class ExecutorBlocks {
       int hosts = Integer.parseInt(executors);
       threads = Math.max(threads, threads(task.numPartitions(), hosts, cores));
     }
-    if (Blas.threads() != threads) {
-      Blas.setThreads(threads);
+    Blas.setThreads(threads);
+  }
+
+  /**
+   * Lets the products of all tasks here share the executor's cores as they have use for them: for
+   * tasks that differ in length, of which the last would be alone with its own core.
+   */
+  static void shareCpus(TaskContext task) {
+    String cores = task == null ? null : task.getLocalProperty(CORES);
+    if (cores == null) {
+      useTaskCpus(task);
+    } else {
+      Blas.setThreads(Integer.parseInt(cores), Integer.parseInt(cores));
     }
   }
 

@@ -20,8 +20,8 @@ import scala.Tuple2;
 
 /**
  * What one task observed of a block for its Hessians: the Gram matrices of its groups of sequences,
- * a group at a time, cut into rows for every linear layer that reads the input. Made while it is
- * asked for, so that one group's matrices are in memory and not all.
+ * a group at a time, cut into rows. Made while it is asked for, so that one group's matrices are in
+ * memory and not all.
  */
 final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
   /** Floats of a part: few enough for any serializer's buffer. */
@@ -29,13 +29,11 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
 
   private final ExecutorBlocks.Source source;
   private final BlockLayout layout;
+  private final List<LinearInput> inputs;
   private final WorkCounters counters;
   private final Deque<List<SliceState>> groups = new ArrayDeque<>();
   private final Queue<GramKey> parts = new ArrayDeque<>();
   private BlockGrams grams = new BlockGrams();
-  private int rowsOfSamePart = -1;
-  private LinearInput inputOfSamePart;
-  private float[] samePart;
 
   /**
    * @param states of this partition, whole groups in order
@@ -47,6 +45,7 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
       Iterator<SliceState> states) {
     this.source = source;
     this.layout = layout;
+    this.inputs = layout.inputs();
     this.counters = counters;
     while (states.hasNext()) {
       SliceState state = states.next();
@@ -73,7 +72,6 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
   private void observe(List<SliceState> group) {
     ExecutorBlocks.useTaskCpus(TaskContext.get());
     grams.close();
-    rowsOfSamePart = -1;
     ForwardBuffers buffers = ExecutorBlocks.buffers(source);
     try (ExecutorBlocks.Lease block = ExecutorBlocks.dense(source, layout)) {
       for (SliceState state : group) {
@@ -86,14 +84,10 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
       ExecutorBlocks.giveBack(source, buffers);
     }
     int number = group(group.get(0));
-    for (LinearInput input : grams.inputs()) {
-      int features = grams.at(input).features();
+    for (int input = 0; input < inputs.size(); input++) {
+      int features = grams.at(inputs.get(input)).features();
       for (int row = 0; row < features; row += rows(features)) {
-        for (int linear = 0; linear < layout.linears().size(); linear++) {
-          if (layout.linears().get(linear).role().input() == input) {
-            parts.add(new GramKey(linear, row, number));
-          }
-        }
+        parts.add(new GramKey(input, row, number));
       }
     }
   }
@@ -109,14 +103,8 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
       throw new NoSuchElementException();
     }
     GramKey key = parts.remove();
-    LinearInput input = layout.linears().get(key.linear()).role().input();
-    if (rowsOfSamePart != key.firstRow() || inputOfSamePart != input) {
-      Gram gram = grams.at(input);
-      int rows = Math.min(rows(gram.features()), gram.features() - key.firstRow());
-      samePart = gram.rows(key.firstRow(), rows);
-      rowsOfSamePart = key.firstRow();
-      inputOfSamePart = input;
-    }
-    return new Tuple2<>(key, samePart);
+    Gram gram = grams.at(inputs.get(key.input()));
+    int rows = Math.min(rows(gram.features()), gram.features() - key.firstRow());
+    return new Tuple2<>(key, gram.rows(key.firstRow(), rows));
   }
 }

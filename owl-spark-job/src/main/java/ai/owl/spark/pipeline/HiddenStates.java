@@ -13,7 +13,6 @@ import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
 import ai.owl.evaluation.AccuracyEvaluator;
 import ai.owl.image.ImageFolder.LabelledImage;
-import ai.owl.model.BlockLayout;
 import ai.owl.model.ClassificationHead;
 import ai.owl.model.LanguageModelHead;
 import ai.owl.model.ModelLayout;
@@ -320,11 +319,9 @@ final class HiddenStates implements AutoCloseable {
    *
    * @return one a linear layer, in the layout's order
    */
-  List<SolveTask.Solved> solve(String description, BlockLayout block, SolveTask task) {
+  List<SolveTask.Solved> solve(String description, SolveTask task) {
     Broadcast<Object> work = spark.broadcast(task);
-    Broadcast<Object> layout = spark.broadcast(block);
     broadcasts.add(work);
-    broadcasts.add(layout);
     WorkCounters counted = counters;
     spark.setLocalProperty("spark.job.description", description);
     ExecutorBlocks.tellCluster(spark);
@@ -335,10 +332,11 @@ final class HiddenStates implements AutoCloseable {
                     part ->
                         new GramParts(
                             ((SolveTask) work.value()).source(),
-                            (BlockLayout) layout.value(),
+                            ((SolveTask) work.value()).block(),
                             counted,
                             part))
-                .repartitionAndSortWithinPartitions(new SolveTask.ByLinear(task.linears().size()))
+                .repartitionAndSortWithinPartitions(
+                    new SolveTask.ByInput(task.block().inputs().size()))
                 .mapPartitions(
                     (FlatMapFunction<Iterator<Tuple2<GramKey, float[]>>, SolveTask.Solved>)
                         parts -> SolveTask.carryOut((SolveTask) work.value(), counted, parts))

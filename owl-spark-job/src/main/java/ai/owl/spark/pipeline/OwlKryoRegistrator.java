@@ -89,7 +89,7 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
   private static final class GramKeySerializer extends Serializer<GramKey> {
     @Override
     public void write(Kryo kryo, Output out, GramKey key) {
-      out.writeInt(key.linear());
+      out.writeInt(key.input());
       out.writeInt(key.firstRow());
       out.writeInt(key.group());
     }

@@ -35,6 +35,7 @@ import java.io.Serializable;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
@@ -355,7 +356,7 @@ final class Passes implements AutoCloseable {
       for (BlockLayout block : blocks.subList(first, blocks.size())) {
         if (block.index() == solved.size()) {
           SolveTask task = task(block, options, allocation, place, sequences.count(), grams);
-          List<SolveTask.Solved> done = hidden.solve(describe("solve", block), block, task);
+          List<SolveTask.Solved> done = hidden.solve(describe("solve", block), task);
           solved.add(block.withWeights(done.stream().map(SolveTask.Solved::weights).toList()));
           linears.add(done.stream().map(SolveTask.Solved::linear).toList());
           record.add(
@@ -419,8 +420,8 @@ final class Passes implements AutoCloseable {
   }
 
   /**
-   * Prunes all blocks by kept Gram matrices of the dense model: one flat job, a task a linear
-   * layer.
+   * Prunes all blocks by kept Gram matrices of the dense model: one flat job, a task for the layers
+   * that read the same input.
    *
    * @param sequences number of calibration sequences that they are the sums over
    */
@@ -435,11 +436,12 @@ final class Passes implements AutoCloseable {
             blocks.stream()
                 .map(block -> task(block, options, allocation, place, sequences, grams))
                 .toArray(SolveTask[]::new));
-    List<Integer> numbers = new ArrayList<>(); // block · width + linear
-    int width = blocks.get(0).linears().size();
+    int inputs = blocks.get(0).inputs().size();
+    int layers = blocks.get(0).linears().size();
+    List<Integer> numbers = new ArrayList<>(); // block · inputs + input
     for (BlockLayout block : blocks) {
-      for (int linear = 0; linear < width; linear++) {
-        numbers.add(block.index() * width + linear);
+      for (int input = 0; input < inputs; input++) {
+        numbers.add(block.index() * inputs + input);
       }
     }
     WorkCounters counted = counters;
@@ -447,23 +449,25 @@ final class Passes implements AutoCloseable {
     try {
       List<SolveTask.Solved> done =
           jobs.run(
-              "solve " + numbers.size() + " linear layers by kept Gram matrices",
+              "solve the linear layers of " + blocks.size() + " blocks by kept Gram matrices",
               numbers.size(),
               () ->
                   spark
                       .parallelize(numbers, numbers.size())
-                      .map(
+                      .flatMap(
                           number ->
                               SolveTask.carryOutKept(
-                                  ((SolveTask[]) tasks.value())[number / width],
+                                  ((SolveTask[]) tasks.value())[number / inputs],
                                   counted,
-                                  number % width))
+                                  number % inputs))
                       .collect());
       List<BlockLayout> solved = new ArrayList<>();
       List<List<PrunedLinear>> linears = new ArrayList<>();
       for (BlockLayout block : blocks) {
         List<SolveTask.Solved> own =
-            done.subList(block.index() * width, (block.index() + 1) * width);
+            done.subList(block.index() * layers, (block.index() + 1) * layers).stream()
+                .sorted(Comparator.comparingInt(SolveTask.Solved::number))
+                .toList();
         solved.add(block.withWeights(own.stream().map(SolveTask.Solved::weights).toList()));
         linears.add(own.stream().map(SolveTask.Solved::linear).toList());
       }
@@ -482,7 +486,7 @@ final class Passes implements AutoCloseable {
       Function<BlockLayout, List<String>> grams) {
     return new SolveTask(
         source,
-        block.linears(),
+        block,
         options.pruner(),
         PruneRun.patterns(options, allocation, block),
         block.linears().stream().map(place).toList(),

@@ -7,10 +7,12 @@ import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
+import ai.owl.model.BlockLayout;
+import ai.owl.model.LinearInput;
 import ai.owl.model.LinearLayer;
 import ai.owl.pipeline.OutputShard;
-import ai.owl.pruning.BlockPruner;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
+import ai.owl.pruning.InputPruner;
 import ai.owl.pruning.Pruner;
 import ai.owl.pruning.SparsityPattern;
 import ai.owl.spark.metrics.WorkCounters;
@@ -18,18 +20,21 @@ import ai.owl.tensor.DType;
 import ai.owl.tensor.Matrix;
 import java.io.IOException;
 import java.io.Serializable;
+import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.apache.spark.Partitioner;
 import org.apache.spark.TaskContext;
 import scala.Tuple2;
 
 /**
- * The pruning of the linear layers of one block by their Gram matrices, a layer a task: the parts
- * of its matrix come by in order and are added up, then its weights are read, solved and written.
+ * The pruning of the linear layers of one block by their Gram matrices, a task for the layers that
+ * read the same input and so have a matrix in common: its parts come by in order and are added up,
+ * then the weights of one layer after the other are read, solved and written.
  *
- * @param linears the block's, in the layout's order
+ * @param block whose linear layers they are
  * @param patterns one a linear layer
  * @param parts where the solved weights go, one a linear layer
  * @param sequences number of calibration sequences
@@ -38,7 +43,7 @@ import scala.Tuple2;
  */
 record SolveTask(
     ExecutorBlocks.Source source,
-    List<LinearLayer> linears,
+    BlockLayout block,
     Pruner pruner,
     List<SparsityPattern> patterns,
     List<OutputShard> parts,
@@ -55,41 +60,40 @@ record SolveTask(
   record Solved(int number, TensorRef weights, PrunedLinear linear) implements Serializable {}
 
   /**
-   * Sends the parts of a linear layer's matrix to one task, which gets nothing else. The last
-   * layers come first: down_proj is the widest and takes longest, and nobody should wait for it
-   * alone.
+   * Sends the parts of an input's matrix to one task, which gets nothing else. The last inputs come
+   * first: down_proj's is the widest and takes longest, and nobody should wait for it alone.
    */
-  static final class ByLinear extends Partitioner {
+  static final class ByInput extends Partitioner {
     private static final long serialVersionUID = 1;
 
-    private final int linears;
+    private final int inputs;
 
-    ByLinear(int linears) {
-      this.linears = linears;
+    ByInput(int inputs) {
+      this.inputs = inputs;
     }
 
     @Override
     public int numPartitions() {
-      return linears;
+      return inputs;
     }
 
     @Override
     public int getPartition(Object key) {
-      return linears - 1 - ((GramKey) key).linear();
+      return inputs - 1 - ((GramKey) key).input();
     }
   }
 
-  /** Solves one linear layer. */
+  /** Solves the layers that read one input. */
   static Iterator<Solved> carryOut(
       SolveTask task, WorkCounters counters, Iterator<Tuple2<GramKey, float[]>> matrix)
       throws IOException {
     if (!matrix.hasNext()) {
       throw new IllegalStateException("No part of the Gram matrix arrived");
     }
-    ExecutorBlocks.useTaskCpus(TaskContext.get());
+    ExecutorBlocks.shareCpus(TaskContext.get());
     Tuple2<GramKey, float[]> part = matrix.next();
-    int number = part._1().linear();
-    int features = task.linears().get(number).inFeatures();
+    List<Integer> layers = task.layers(part._1().input());
+    int features = task.linear(layers.get(0)).inFeatures();
     try (Gram gram = new Gram(features)) {
       gram.addSequences(task.sequences());
       while (true) {
@@ -100,20 +104,23 @@ record SolveTask(
         }
         part = matrix.next();
       }
-      if (!task.grams().isEmpty() && task.grams().indexOf(task.grams().get(number)) == number) {
-        task.keep(gram, task.grams().get(number));
+      if (!task.grams().isEmpty()) {
+        task.keep(gram, task.grams().get(layers.get(0)));
       }
-      return List.of(task.solve(number, gram, counters)).iterator();
+      return task.solve(layers, gram, counters).iterator();
     }
   }
 
-  /** Solves one linear layer by its kept Gram matrix. */
-  static Solved carryOutKept(SolveTask task, WorkCounters counters, int number) throws IOException {
-    ExecutorBlocks.useTaskCpus(TaskContext.get());
+  /** Solves the layers that read one input by its kept Gram matrix. */
+  static Iterator<Solved> carryOutKept(SolveTask task, WorkCounters counters, int input)
+      throws IOException {
+    ExecutorBlocks.shareCpus(TaskContext.get());
     Storage storage = task.source().storage();
+    List<Integer> layers = task.layers(input);
     try (TensorReader reader = new TensorReader(storage)) {
-      TensorRef kept = SafetensorsFile.open(storage, task.grams().get(number)).tensors().get(0);
-      int features = task.linears().get(number).inFeatures();
+      String location = task.grams().get(layers.get(0));
+      TensorRef kept = SafetensorsFile.open(storage, location).tensors().get(0);
+      int features = task.linear(layers.get(0)).inFeatures();
       if (!kept.shape().equals(List.of((long) features, (long) features))) {
         throw new MalformedCheckpointException(
             "Cannot use the Gram matrix of "
@@ -124,9 +131,22 @@ record SolveTask(
                 + List.of(features, features));
       }
       try (Gram gram = new Gram(reader.readMatrix(kept), task.sequences())) {
-        return task.solve(number, gram, counters);
+        return task.solve(layers, gram, counters).iterator();
       }
     }
+  }
+
+  private LinearLayer linear(int number) {
+    return block.linears().get(number);
+  }
+
+  /** The numbers of the layers that read an input. */
+  private List<Integer> layers(int input) {
+    LinearInput read = block.inputs().get(input);
+    return IntStream.range(0, block.linears().size())
+        .filter(number -> linear(number).role().input() == read)
+        .boxed()
+        .toList();
   }
 
   private void keep(Gram gram, String location) throws IOException {
@@ -136,15 +156,21 @@ record SolveTask(
         List.of(SafetensorsWriter.Entry.of("gram", DType.F32, gram.products())));
   }
 
-  private Solved solve(int number, Gram gram, WorkCounters counters) throws IOException {
-    LinearLayer linear = linears.get(number);
+  private List<Solved> solve(List<Integer> layers, Gram gram, WorkCounters counters)
+      throws IOException {
+    List<Solved> solved = new ArrayList<>();
     try (TensorReader reader = new TensorReader(source.storage());
-        Matrix weights = reader.readMatrix(linear.weight())) {
-      PrunedLinear pruned =
-          BlockPruner.prune(linear, weights, pruner, Optional.of(gram), patterns.get(number));
-      TensorRef written = parts.get(number).writeWeights(source.storage(), linear, weights);
-      counters.removed(pruned.zeros());
-      return new Solved(number, written, pruned);
+        InputPruner ofInput = new InputPruner(pruner, Optional.of(gram))) {
+      for (int number : layers) {
+        LinearLayer linear = linear(number);
+        try (Matrix weights = reader.readMatrix(linear.weight())) {
+          PrunedLinear pruned = ofInput.prune(linear, weights, patterns.get(number));
+          TensorRef written = parts.get(number).writeWeights(source.storage(), linear, weights);
+          counters.removed(pruned.zeros());
+          solved.add(new Solved(number, written, pruned));
+        }
+      }
     }
+    return solved;
   }
 }

@@ -116,7 +116,7 @@ public final class PlanTable {
     part(out, "decoder blocks as float32", memory.blocks());
     part(out, "forward buffers of its tasks", memory.buffers());
     part(out, "Gram matrices of its tasks", memory.grams());
-    part(out, "layers it solves at once", memory.solving());
+    part(out, "inputs it solves at once", memory.solving());
     part(out, "the language-model head", memory.head());
     line(
         out, "  at most at one time               %10s  outside the heap", bytes(memory.offHeap()));

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.regex.Pattern;
 
 /**
  * Local files, of which some fail the first time: they break off half way through being written, or
@@ -16,15 +17,15 @@ final class FailingOnceStorage implements Storage {
   private static final Set<String> FAILED = ConcurrentHashMap.newKeySet();
 
   private final LocalStorage files = new LocalStorage();
-  private final String writing;
+  private final Pattern writing;
   private final String reading;
 
   /**
-   * @param writing part of the names of the files that fail while they are written
+   * @param writing what is found in the names of the files that fail while they are written
    * @param reading part of the names of the files that fail once when they are opened
    */
   FailingOnceStorage(String writing, String reading) {
-    this.writing = writing;
+    this.writing = Pattern.compile(writing);
     this.reading = reading;
     FAILED.clear();
   }
@@ -47,7 +48,7 @@ final class FailingOnceStorage implements Storage {
   @Override
   public FileStream create(String location) throws IOException {
     FileStream stream = files.create(location);
-    if (!location.contains(writing) || !FAILED.add("write " + location)) {
+    if (!writing.matcher(location).find() || !FAILED.add("write " + location)) {
       return stream;
     }
     return new FileStream() {
