@@ -83,6 +83,9 @@ def main():
 
     shutil.rmtree(product.WORK, ignore_errors=True)
     product.WORK.mkdir(parents=True)
+    product.ARCHIVE.unlink(missing_ok=True)
+    if len(chosen) > 20:
+        product.archive_classes()
     counts = {"PASS": 0, "FAIL": 0}
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         for verdict, name, reason, seconds in pool.map(judge, chosen):
