@@ -49,8 +49,7 @@ public final class Blas {
   private static final int PACKING = 20;
 
   private static final int GRAM_TILE = 512;
-  private static volatile int threads;
-  private static volatile int threadsOfAll = Integer.MAX_VALUE;
+  private static volatile Limits limits;
 
   /** Threads that are at work on tiles. */
   private static final AtomicInteger BUSY = new AtomicInteger();
@@ -78,7 +77,7 @@ public final class Blas {
     Nd4j.factory(); // when it starts, it sets OpenBLAS's threads; that must not come later
     int given = Math.max(1, blas_get_num_threads());
     blas_set_num_threads(1);
-    threads = 1; // other threads would wait for this class to be there
+    setThreads(1); // other threads would wait for this class to be there
     Cuts cuts = Cuts.NONE;
     try {
       cuts = cuts();
@@ -86,7 +85,7 @@ public final class Blas {
       // Whoever needs the memory reports it; here it would take the class away from all.
     }
     CUTS = cuts;
-    threads = given;
+    setThreads(given);
     LoggerFactory.getLogger(Blas.class).debug("Products may be cut with {}", CUTS);
   }
 
@@ -241,12 +240,17 @@ public final class Blas {
    * @param all threads of all products; those that ask for a product are always at work on it
    */
   public static void setThreads(int threads, int all) {
-    Blas.threads = threads;
-    threadsOfAll = all;
+    limits = new Limits(threads, all);
   }
 
+  /**
+   * @param each threads of one product at most
+   * @param all threads of all products at most
+   */
+  private record Limits(int each, int all) {}
+
   public static int threads() {
-    return threads;
+    return limits.each;
   }
 
   /**
@@ -312,7 +316,7 @@ public final class Blas {
     }
     boolean isLinear = !transposeA && transposeB; // what has been looked at when it is cut
     gemm(
-        isLinear ? Tiling.of(m, n, k, threads, CUTS) : Tiling.FIXED,
+        isLinear ? Tiling.of(m, n, k, threads(), CUTS) : Tiling.FIXED,
         transposeA,
         transposeB,
         m,
@@ -455,11 +459,12 @@ public final class Blas {
    * work on may be closed then.
    */
   static void forEachTile(int tiles, IntConsumer work) {
-    int workers = Math.min(threads, tiles);
+    Limits now = limits;
+    int workers = Math.min(now.each, tiles);
     BUSY.incrementAndGet();
     try {
       if (workers > 1) {
-        share(tiles, workers, work);
+        share(tiles, workers, now.all, work);
         return;
       }
       for (int tile = 0; tile < tiles; tile++) {
@@ -470,7 +475,7 @@ public final class Blas {
     }
   }
 
-  private static void share(int tiles, int workers, IntConsumer work) {
+  private static void share(int tiles, int workers, int all, IntConsumer work) {
     AtomicInteger next = new AtomicInteger();
     AtomicReference<Throwable> failure = new AtomicReference<>();
     Runnable worker =
@@ -494,13 +499,14 @@ public final class Blas {
                 return;
               }
               try {
-                if (BUSY.incrementAndGet() <= threadsOfAll) { // else the cores have enough to do
+                if (BUSY.incrementAndGet() <= all) { // else the cores have enough to do
                   worker.run();
                 }
               } finally {
                 BUSY.decrementAndGet();
               }
             });
+    worker.run(); // what is left, should no part of the above have fallen to this thread
     if (failure.get() instanceof Error error) {
       throw error;
     }

@@ -12,6 +12,8 @@ import java.lang.reflect.RecordComponent;
  *
  * @param source where the figures come from, for the reader of a plan
  * @param linearFlops flops a second in linear layers
+ * @param prunedLinearFlops the same in pruned ones, products with zeros counted as if they were
+ *     made; at the sparsity that was planned for when it was measured
  * @param attentionFlops flops a second in attention, softmax included
  * @param elementwiseValues values a second through norms, rotations and activation ({@link
  *     BlockCosts#elementwiseValues})
@@ -35,6 +37,7 @@ import java.lang.reflect.RecordComponent;
 public record MachineRates(
     String source,
     double linearFlops,
+    double prunedLinearFlops,
     double attentionFlops,
     double elementwiseValues,
     double observedValues,

@@ -221,6 +221,7 @@ public final class RateMeasurement {
     List<Double> profiles = new ArrayList<>();
     List<Double> selections = new ArrayList<>();
     List<Double> writes = new ArrayList<>();
+    double pruned = 0;
     for (int i = 0; i < REPEATS; i++) {
       try (TensorReader reader = new TensorReader(storage);
           DecoderBlock fresh = DecoderBlock.loadWeights(model.config(), layout, reader)) {
@@ -243,6 +244,9 @@ public final class RateMeasurement {
             statistics,
             Collections.nCopies(layout.linears().size(), options.pattern()));
         selections.add(seconds(at));
+        if (i == REPEATS - 1) {
+          pruned = downFlops() / best(passes(fresh, tokens), Pass::down);
+        }
       }
     }
     // On independent rows all cores work at once.
@@ -252,6 +256,7 @@ public final class RateMeasurement {
     return new MachineRates(
         "",
         forward.linear(),
+        pruned,
         forward.attention(),
         forward.elementwise(),
         forward.observed(),
@@ -339,8 +344,7 @@ public final class RateMeasurement {
     List<List<Pass>> longer = passes(block, tokens);
     List<List<Pass>> shorter = passes(block, few);
     double down = best(longer, Pass::down);
-    double linear =
-        2.0 * model.config().intermediateSize() * model.config().hiddenSize() * tokens / down;
+    double linear = downFlops() / down;
     double perToken = best(longer, Pass::attend) / tokens - best(shorter, Pass::attend) / few;
     double pairs = costs.attentionPairs(0, tokens) / tokens - costs.attentionPairs(0, few) / few;
     double flopsPerPair = costs.attentionFlops(0, tokens) / costs.attentionPairs(0, tokens);
@@ -355,6 +359,10 @@ public final class RateMeasurement {
         costs.attentionFlops(0, tokens) / attention,
         costs.elementwiseValues(tokens) / elementwise,
         costs.observedValues(tokens) / best(longer, Pass::observe));
+  }
+
+  private double downFlops() {
+    return 2.0 * model.config().intermediateSize() * model.config().hiddenSize() * tokens;
   }
 
   private List<List<Pass>> passes(DecoderBlock block, int rows) {

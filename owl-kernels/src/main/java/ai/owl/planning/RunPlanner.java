@@ -142,7 +142,7 @@ public final class RunPlanner {
   private RunPlan plan() {
     List<StagePlan> stages = new ArrayList<>();
     if (workload.windows() > 0) {
-      stages.add(evaluate());
+      stages.add(evaluate(false));
     }
     boolean isMeasured = workload.knowsDenseModel() && options.needsDensePass();
     if (options.needsDensePass() && !isMeasured) {
@@ -158,7 +158,7 @@ public final class RunPlanner {
     }
     stages.add(prune());
     if (workload.windows() > 0) {
-      stages.add(evaluate());
+      stages.add(evaluate(true));
     }
     MemoryPlan memory = memory();
     RunPlan plan = new RunPlan(cluster, workload, stages, memory, rates, "");
@@ -184,15 +184,20 @@ public final class RunPlanner {
   }
 
   private Work advance(int block, int tokens, Observed observed) {
-    return through(block, tokens, costs.linearFlops(tokens), observed);
+    return through(block, tokens, costs.linearFlops(tokens) / rates.linearFlops(), observed);
+  }
+
+  private Work advancePruned(int block, int tokens) {
+    double products = costs.linearFlops(tokens) / rates.prunedLinearFlops();
+    return through(block, tokens, products, Observed.NOTHING);
   }
 
   private Work observe(int block, int tokens, Observed observed) {
-    return through(block, tokens, costs.observedLinearFlops(tokens), observed);
+    double products = costs.observedLinearFlops(tokens) / rates.linearFlops();
+    return through(block, tokens, products, observed);
   }
 
-  private Work through(int block, int tokens, double linearFlops, Observed observed) {
-    double products = linearFlops / rates.linearFlops();
+  private Work through(int block, int tokens, double products, Observed observed) {
     double activations =
         costs.attentionFlops(block, tokens) / rates.attentionFlops()
             + costs.elementwiseValues(tokens) / rates.elementwiseValues();
@@ -401,7 +406,7 @@ public final class RunPlanner {
       // Every executor prunes its copy, with all cores; its tasks wait for it.
       sum.cores(Cost.WEIGHTS, executors * selecting);
       sum.seconds += selecting / cluster.cores();
-      Work through = advance(block - 1, tokens, Observed.NOTHING);
+      Work through = advancePruned(block - 1, tokens);
       sum.pass(counts, through.plus(observe(block, tokens, Observed.NORMS)), 0);
       // The next block is read while the first sequence is in the pruned one.
       double first = through.seconds(cluster.threads(counts.length));
@@ -427,7 +432,8 @@ public final class RunPlanner {
     double[] moving = new double[inputs.size()];
     double taking = 0;
     for (int i = 0; i < inputs.size(); i++) {
-      List<LinearLayer> layers = layers(inputs.get(i));
+      List<LinearLayer> layers =
+          layers(inputs.get(inputs.size() - 1 - i)); // as tasks are dealt out
       double n = layers.get(0).inFeatures();
       double fetched = groups * BlockCosts.gramBytesSent((int) n) / rates.shuffledBytes();
       taking += fetched;
@@ -465,11 +471,13 @@ public final class RunPlanner {
       sum.read += blockBytes;
       if (block < blocks - 1) {
         boolean isSequential = options.propagation() == Propagation.SEQUENTIAL;
+        Work through =
+            isSequential ? advancePruned(block, tokens) : advance(block, tokens, Observed.NOTHING);
         if (isSequential) {
           waitForBlock(sum);
           blockReads(sum, executors, 1);
         }
-        sum.pass(counts, advance(block, tokens, Observed.NOTHING), blockRead());
+        sum.pass(counts, through, blockRead());
       }
     }
     blockReads(sum, executors, blocks);
@@ -515,7 +523,7 @@ public final class RunPlanner {
     return sum.plan();
   }
 
-  private StagePlan evaluate() {
+  private StagePlan evaluate(boolean pruned) {
     Sum sum = new Sum(PruneRun.EVALUATE);
     int[] counts = counts(workload.windows(), 1);
     int executors = busyExecutors(counts.length);
@@ -525,8 +533,9 @@ public final class RunPlanner {
     waitForBlock(sum);
     blockReads(sum, executors, blocks);
     for (int block = 0; block < blocks; block++) {
-      sum.pass(
-          counts, advance(block, tokens, Observed.NOTHING), block < blocks - 1 ? blockRead() : 0);
+      Work through =
+          pruned ? advancePruned(block, tokens) : advance(block, tokens, Observed.NOTHING);
+      sum.pass(counts, through, block < blocks - 1 ? blockRead() : 0);
     }
     if (!config.readsImages()) {
       double logits = (double) tokens * config.vocabSize();

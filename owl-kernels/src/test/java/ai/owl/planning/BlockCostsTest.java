@@ -29,7 +29,7 @@ class BlockCostsTest {
     assertThat(costs.observedValues(2048)).isEqualTo(23_296.0 * 2048);
     // 4 · (3 · 4096² + 11008²)
     assertThat(costs.gramBytes()).isEqualTo(4L * (50_331_648 + 121_176_064));
-    // q, k, v, o, gate, up of 4096 and down of 11008: 2 · n · (n + 1) each
+    // the inputs of q, k, v, of o, of gate, up: 4096, and of down: 11008; 2 · n · (n + 1) each
     assertThat(costs.gramBytesSent()).isEqualTo(3L * 2 * 4096 * 4097 + 2L * 11008 * 11009);
     assertThat(costs.hiddenBytes(2048)).isEqualTo(32L << 20);
   }

@@ -27,8 +27,8 @@ class PresetTest {
 
   private static final MachineRates ANY =
       new MachineRates(
-          "test", 1e11, 1e11, 1e9, 1e9, 1e11, 1e9, 1e9, 1e11, 1e9, 1e11, 1e9, 1e9, 1e9, 1e9, 1e9,
-          1e9, 0.01, 0.001, 1);
+          "test", 1e11, 1e11, 1e11, 1e9, 1e9, 1e11, 1e9, 1e9, 1e11, 1e9, 1e11, 1e9, 1e9, 1e9, 1e9,
+          1e9, 1e9, 0.01, 0.001, 1);
 
   private static final double MOST = 1.5; // what a preset asks for beyond is wasted
 

@@ -20,6 +20,7 @@ class RateMeasurementTest {
             RateMeasurement.StorageRates.assumed());
     // Whatever runs this does between a tenth of a Gflop and ten Tflops a second in a core.
     assertThat(rates.linearFlops()).isBetween(1e8, 1e13);
+    assertThat(rates.prunedLinearFlops()).isBetween(1e8, 1e13);
     assertThat(rates.selectedWeights()).isBetween(1e5, 1e11);
     assertThat(rates.readBytes()).isEqualTo(200e6);
     assertThat(rates.source()).startsWith("measured here on 1 of ");

@@ -19,10 +19,13 @@ import org.junit.jupiter.api.Test;
 class RunPlannerTest {
   private static final double NEVER = 1e18; // a rate so high that it costs nothing
 
-  private static final MachineRates PRODUCTS_ONLY =
-      new MachineRates(
-          "test", 1e11, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER,
-          NEVER, NEVER, NEVER, NEVER, 0, 0, 0);
+  private static final MachineRates PRODUCTS_ONLY = productsOnly(1e11);
+
+  private static MachineRates productsOnly(double pruned) {
+    return new MachineRates(
+        "test", 1e11, pruned, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER,
+        NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, 0);
+  }
 
   private static final PruneOptions WANDA = PruneOptions.defaults("in", "out");
   private static final PruneOptions DENSE = WANDA.withPropagation(Propagation.DENSE);
@@ -69,6 +72,30 @@ class RunPlannerTest {
     RunPlan helped = plan(DENSE, new Cluster(16, 32, 1), PRODUCTS_ONLY);
     assertThat(helped.seconds()).isCloseTo(full.seconds() / 4, within(1e-3));
     assertThat(helped.shares().get(Cost.IDLE)).isCloseTo(0, within(1e-3));
+  }
+
+  /** Two evaluations, of which the second is of the pruned model, and 79 passes through it. */
+  @Test
+  void prunedLayersHaveARateOfTheirOwn() {
+    Workload workload = new Workload(128, 2048, 128, false);
+    Cluster cluster = new Cluster(16, 8, 1);
+    RunPlan plan = RunPlanner.plan(MODEL, WANDA, workload, cluster, PRODUCTS_ONLY);
+    RunPlan faster = RunPlanner.plan(MODEL, WANDA, workload, cluster, productsOnly(2e11));
+    double block = 3_315_714_752_512.0 / 1e11;
+    for (int stage = 0; stage < plan.stages().size(); stage++) {
+      double saved = plan.stages().get(stage).seconds() - faster.stages().get(stage).seconds();
+      double expected =
+          switch (stage) {
+            case 3 -> 79 * block / 2; // propagate
+            case 5 -> 80 * block / 2; // evaluate
+            default -> 0;
+          };
+      assertThat(saved).as("stage " + stage).isCloseTo(expected, within(1e-3));
+    }
+    RunPlan solved = plan(SPARSE_GPT, cluster, PRODUCTS_ONLY);
+    RunPlan solvedFaster = plan(SPARSE_GPT, cluster, productsOnly(2e11));
+    // Eight sequences are a task: 16 of them, with eight cores each.
+    assertThat(solved.seconds() - solvedFaster.seconds()).isCloseTo(79 * block / 2, within(1e-3));
   }
 
   @Test
@@ -174,7 +201,7 @@ class RunPlannerTest {
     MemoryPlan memory = plan(SPARSE_GPT, new Cluster(16, 16, 1), PRODUCTS_ONLY).memory();
     // One group an executor at once: 3 · 8192² and 22016², in float32
     assertThat(memory.grams()).isEqualTo(4L * (3L * 8192 * 8192 + 22016L * 22016));
-    // One layer an executor, down_proj: Gram and factor in float32, work in float64, weights
+    // One input an executor, down_proj's: Gram and factor in float32, work in float64, weights
     long n = 22016;
     assertThat(memory.solving()).isEqualTo(8 * n * n + 8 * n * n + 4 * n * 8192);
   }

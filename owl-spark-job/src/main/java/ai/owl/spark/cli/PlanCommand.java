@@ -100,7 +100,7 @@ final class PlanCommand implements Callable<Integer> {
   @Option(
       names = "--sparsity",
       paramLabel = "S",
-      description = "As of owl prune; time hardly depends on it. Default: 0.7.")
+      description = "As of owl prune; pruned layers may take less time. Default: 0.7.")
   private Optional<Double> sparsity = Optional.empty();
 
   @Option(

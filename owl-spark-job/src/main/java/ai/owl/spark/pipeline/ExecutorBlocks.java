@@ -248,7 +248,8 @@ final class ExecutorBlocks {
     if (cores == null) {
       useTaskCpus(task);
     } else {
-      Blas.setThreads(Integer.parseInt(cores), Integer.parseInt(cores));
+      int threads = Math.max(task.cpus(), Integer.parseInt(cores));
+      Blas.setThreads(threads, threads);
     }
   }
 

@@ -4,7 +4,6 @@ import ai.owl.allocation.LayerProfile;
 import ai.owl.calibration.BlockStatistics;
 import ai.owl.calibration.ColumnNorms;
 import ai.owl.kernel.Spectrum;
-import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearInput;
 import com.esotericsoftware.kryo.Kryo;
 import com.esotericsoftware.kryo.Serializer;
@@ -72,7 +71,6 @@ public final class OwlKryoRegistrator implements KryoRegistrator {
             ShardTask.Copy.class,
             ShardTask.Done.class,
             Step.Work.class,
-            BlockLayout.class,
             SolveTask.class,
             SolveTask.Solved.class,
             ExecutorBlocks.Source.class,

@@ -440,7 +440,7 @@ final class Passes implements AutoCloseable {
     int layers = blocks.get(0).linears().size();
     List<Integer> numbers = new ArrayList<>(); // block · inputs + input
     for (BlockLayout block : blocks) {
-      for (int input = 0; input < inputs; input++) {
+      for (int input = inputs - 1; input >= 0; input--) { // the widest first, as in a pass
         numbers.add(block.index() * inputs + input);
       }
     }

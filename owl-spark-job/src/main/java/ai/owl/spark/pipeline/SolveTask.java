@@ -7,6 +7,7 @@ import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
+import ai.owl.kernel.InverseCholesky;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.LinearInput;
 import ai.owl.model.LinearLayer;
@@ -113,14 +114,29 @@ record SolveTask(
 
   /** Solves the layers that read one input by its kept Gram matrix. */
   static Iterator<Solved> carryOutKept(SolveTask task, WorkCounters counters, int input)
-      throws IOException {
+      throws IOException, InterruptedException {
     ExecutorBlocks.shareCpus(TaskContext.get());
-    Storage storage = task.source().storage();
     List<Integer> layers = task.layers(input);
+    long n = task.linear(layers.get(0)).inFeatures();
+    long weights =
+        layers.stream().mapToLong(layer -> task.linear(layer).weight().elements()).max().orElse(0);
+    // Gram matrix and factor in float32, and what factors it in float64
+    long bytes = 2 * Float.BYTES * n * n + InverseCholesky.workingBytes((int) n) + 4 * weights;
+    int shares = ExecutorBlocks.matrixShares(bytes, Float.BYTES * task.block().prunableWeights());
+    ExecutorBlocks.FLAT_JOB_MATRICES.acquire(shares);
+    try {
+      return task.solveKept(layers, counters).iterator();
+    } finally {
+      ExecutorBlocks.FLAT_JOB_MATRICES.release(shares);
+    }
+  }
+
+  private List<Solved> solveKept(List<Integer> layers, WorkCounters counters) throws IOException {
+    Storage storage = source.storage();
     try (TensorReader reader = new TensorReader(storage)) {
-      String location = task.grams().get(layers.get(0));
+      String location = grams.get(layers.get(0));
       TensorRef kept = SafetensorsFile.open(storage, location).tensors().get(0);
-      int features = task.linear(layers.get(0)).inFeatures();
+      int features = linear(layers.get(0)).inFeatures();
       if (!kept.shape().equals(List.of((long) features, (long) features))) {
         throw new MalformedCheckpointException(
             "Cannot use the Gram matrix of "
@@ -130,8 +146,8 @@ record SolveTask(
                 + ", not "
                 + List.of(features, features));
       }
-      try (Gram gram = new Gram(reader.readMatrix(kept), task.sequences())) {
-        return task.solve(layers, gram, counters).iterator();
+      try (Gram gram = new Gram(reader.readMatrix(kept), sequences)) {
+        return solve(layers, gram, counters);
       }
     }
   }

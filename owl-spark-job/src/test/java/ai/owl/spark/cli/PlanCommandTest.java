@@ -18,7 +18,7 @@ import org.junit.jupiter.api.io.TempDir;
 class PlanCommandTest {
   private static final String RATES =
       """
-      {"source": "a test", "linearFlops": 1e11, "attentionFlops": 2e10, "elementwiseValues": 5e8,
+      {"source": "a test", "linearFlops": 1e11, "prunedLinearFlops": 2e11, "attentionFlops": 2e10, "elementwiseValues": 5e8,
        "observedValues": 2e9, "gramFlops": 8e10, "profiledWeights": 3e8, "selectedWeights": 2e8,
        "factorFlops": 4e10, "sweptWeights": 2e7, "spectrumFlops": 1e10, "decodedWeights": 1e9,
        "encodedWeights": 1e9, "logits": 1e8, "readBytes": 2e8, "writeBytes": 2e8,
