@@ -18,7 +18,6 @@ public final class RowCode {
   private static final int GROUP = 4;
   private static final int WIDTH = 32; // of a block of columns
   private static final int ROWS = LENGTH / WIDTH;
-  private static final int CALLS = 10;
   private static final float[] WEIGHTS = new float[LENGTH];
   private static final float[] NORMS = new float[LENGTH];
 
@@ -42,42 +41,42 @@ public final class RowCode {
 
   /** Of norms, rotations, attention, activations and their statistics. */
   static RowOperations forward() {
-    return chosen(Forward.CHOSEN);
+    return VectorCode.chosen(Forward.CHOSEN);
   }
 
   /** Of norms with a mean. */
   static RowOperations standardized() {
-    return chosen(Standardized.CHOSEN);
+    return VectorCode.chosen(Standardized.CHOSEN);
   }
 
   /** Of the activation that few networks have. */
   static RowOperations gelu() {
-    return chosen(Gelu.CHOSEN);
+    return VectorCode.chosen(Gelu.CHOSEN);
   }
 
   /** Of scores, what is counted of them, and what goes. */
   static RowOperations selection() {
-    return chosen(Selection.CHOSEN);
+    return VectorCode.chosen(Selection.CHOSEN);
   }
 
   /** Of RIA's scores. */
   static RowOperations relativeImportance() {
-    return chosen(Relative.CHOSEN);
+    return VectorCode.chosen(Relative.CHOSEN);
   }
 
   /** Of what goes of N:M groups. */
   static RowOperations groups() {
-    return chosen(Groups.CHOSEN);
+    return VectorCode.chosen(Groups.CHOSEN);
   }
 
   /** Of SparseGPT's sweep. */
   static RowOperations compensation() {
-    return chosen(Compensation.CHOSEN);
+    return VectorCode.chosen(Compensation.CHOSEN);
   }
 
   /** Of products with sparse weights. */
   static RowOperations sparse() {
-    return chosen(Sparse.CHOSEN);
+    return VectorCode.chosen(Sparse.CHOSEN);
   }
 
   // A class each: the JIT takes what is in a static final field for a constant.
@@ -115,25 +114,7 @@ public final class RowCode {
   }
 
   private static MethodHandle choose(Consumer<RowOperations> exercise) {
-    return VectorCode.inPlaceOf(
-        RowOperations.class,
-        new PlainRows(),
-        VectorRows::new,
-        code -> {
-          for (int call = 0; call < CALLS; call++) {
-            exercise.accept(code);
-          }
-        });
-  }
-
-  private static RowOperations chosen(MethodHandle choice) {
-    try {
-      return (RowOperations) choice.invokeExact();
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException(e); // a constant throws nothing
-    }
+    return VectorCode.inPlaceOf(new PlainRows(), VectorRows::new, exercise);
   }
 
   private static void forward(RowOperations code) {

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * The addresses of everything one decoder block consists of: what a task needs to load, run, prune
@@ -33,6 +34,14 @@ public record BlockLayout(
   /** The inputs that the prunable layers read, in the order of the first that reads each. */
   public List<LinearInput> inputs() {
     return linears.stream().map(linear -> linear.role().input()).distinct().toList();
+  }
+
+  /** The numbers of the prunable layers that read an input, in their order. */
+  public List<Integer> readers(LinearInput input) {
+    return IntStream.range(0, linears.size())
+        .filter(number -> linears.get(number).role().input() == input)
+        .boxed()
+        .toList();
   }
 
   /**

@@ -2,7 +2,6 @@ package ai.owl.planning;
 
 import ai.owl.allocation.Evidence;
 import ai.owl.calibration.BlockGrams;
-import ai.owl.kernel.InverseCholesky;
 import ai.owl.kernel.Spectrum;
 import ai.owl.model.BlockLayout;
 import ai.owl.model.ForwardBuffers;
@@ -14,6 +13,7 @@ import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneRun;
 import ai.owl.planning.StagePlan.Cost;
+import ai.owl.pruning.SparseGpt;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumMap;
@@ -486,9 +486,8 @@ public final class RunPlanner {
 
   /** The linear layers of a block that read an input. */
   private List<LinearLayer> layers(LinearInput input) {
-    return model.blocks().get(0).linears().stream()
-        .filter(linear -> linear.role().input() == input)
-        .toList();
+    BlockLayout block = model.blocks().get(0);
+    return block.readers(input).stream().map(block.linears()::get).toList();
   }
 
   private StagePlan prune() {
@@ -623,13 +622,7 @@ public final class RunPlanner {
   private long solving() {
     List<LinearInput> inputs = model.blocks().get(0).inputs();
     return inputs.stream()
-        .map(
-            input -> {
-              long n = layers(input).get(0).inFeatures();
-              long weights =
-                  layers(input).stream().mapToLong(one -> one.weight().elements()).max().orElse(0);
-              return 8 * n * n + InverseCholesky.workingBytes((int) n) + 4 * weights;
-            })
+        .map(input -> layers(input).stream().mapToLong(SparseGpt::workingBytes).max().orElseThrow())
         .sorted((a, b) -> Long.compare(b, a))
         .limit(tasksAtOnce(inputs.size()))
         .mapToLong(Long::longValue)

@@ -49,11 +49,8 @@ public final class BlockPruner {
       Optional<ActivationStatistics> statistics =
           pruner.needsStatistics() ? Optional.of(evidence.at(input)) : Optional.empty();
       try (InputPruner ofInput = new InputPruner(pruner, statistics)) {
-        for (int i = 0; i < pruned.length; i++) {
+        for (int i : block.layout().readers(input)) {
           LinearLayer linear = linears.get(i);
-          if (linear.role().input() != input) {
-            continue;
-          }
           try (Matrix weight = block.weight(linear)) {
             pruned[i] = ofInput.prune(linear, weight, patterns.get(i));
             block.replace(linear, weight);

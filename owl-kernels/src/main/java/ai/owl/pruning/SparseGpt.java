@@ -5,6 +5,7 @@ import ai.owl.calibration.Gram;
 import ai.owl.checkpoint.MalformedCheckpointException;
 import ai.owl.kernel.ErrorCompensation;
 import ai.owl.kernel.InverseCholesky;
+import ai.owl.model.LinearLayer;
 import ai.owl.tensor.Matrix;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -76,6 +77,17 @@ public record SparseGpt(double dampening, int blockColumns) implements Pruner {
     try (PreparedPruner prepared = prepare(statistics)) {
       return prepared.prune(weight, pattern);
     }
+  }
+
+  /**
+   * Bytes of memory while a linear layer is pruned: Gram matrix and factor in float32, what factors
+   * it in float64, and the weights.
+   */
+  public static long workingBytes(LinearLayer linear) {
+    int n = linear.inFeatures();
+    return 2L * Float.BYTES * n * n
+        + InverseCholesky.workingBytes(n)
+        + Float.BYTES * linear.weight().elements();
   }
 
   /** Factors the inverse of the Hessian, which is the input's and not the weights'. */

@@ -6,16 +6,15 @@ import java.util.function.Consumer;
 /** Which {@link HalfFloats} this process uses now, for each of the two types. */
 final class HalfFloatCode {
   private static final int COUNT = 500;
-  private static final int CALLS = 10;
 
   private HalfFloatCode() {}
 
   static HalfFloats bfloat16() {
-    return chosen(OfBfloat16.CHOSEN);
+    return VectorCode.chosen(OfBfloat16.CHOSEN);
   }
 
   static HalfFloats float16() {
-    return chosen(OfFloat16.CHOSEN);
+    return VectorCode.chosen(OfFloat16.CHOSEN);
   }
 
   // A class each: the JIT takes what is in a static final field for a constant.
@@ -44,24 +43,6 @@ final class HalfFloatCode {
   }
 
   private static MethodHandle choose(Consumer<HalfFloats> exercise) {
-    return VectorCode.inPlaceOf(
-        HalfFloats.class,
-        new PlainHalfFloats(),
-        VectorHalfFloats::new,
-        code -> {
-          for (int call = 0; call < CALLS; call++) {
-            exercise.accept(code);
-          }
-        });
-  }
-
-  private static HalfFloats chosen(MethodHandle choice) {
-    try {
-      return (HalfFloats) choice.invokeExact();
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException(e); // a constant throws nothing
-    }
+    return VectorCode.inPlaceOf(new PlainHalfFloats(), VectorHalfFloats::new, exercise);
   }
 }

@@ -26,6 +26,9 @@ public final class VectorCode {
   /** Rounds in a row that have to be faster: one may be so by chance. */
   private static final int FASTER = 3;
 
+  /** Calls of a round: of one alone, the clock would say little. */
+  private static final int CALLS = 10;
+
   /** After which the plain loops stay; a busy machine takes some seconds. */
   private static final long MOST_NANOS = 120_000_000_000L;
 
@@ -34,20 +37,18 @@ public final class VectorCode {
   /**
    * Begins to exercise vector code, if this process has any.
    *
-   * @param type of the code, an interface
    * @param plain loops that give the same bits
    * @param vector made only where the Vector API is
-   * @param exercise calls everything that is to be compiled, for a millisecond or so when it is
-   * @return a handle of type {@code () → type} that gives the code to use; kept in a static final
-   *     field, the JIT takes what it gives for a constant
+   * @param exercise calls everything that is to be compiled, on a row of some hundred elements
+   * @return what {@link #chosen} wants; to be kept in a static final field
    */
   public static <T> MethodHandle inPlaceOf(
-      Class<T> type, T plain, Supplier<? extends T> vector, Consumer<T> exercise) {
-    MutableCallSite site = new MutableCallSite(MethodType.methodType(type));
-    site.setTarget(MethodHandles.constant(type, plain));
+      T plain, Supplier<? extends T> vector, Consumer<T> exercise) {
+    MutableCallSite site = new MutableCallSite(MethodType.methodType(Object.class));
+    site.setTarget(MethodHandles.constant(Object.class, plain));
     if (VectorUnit.isPresent()) {
       Thread thread =
-          new Thread(() -> replace(site, type, plain, vector, exercise), "owl-compile-vector-code");
+          new Thread(() -> replace(site, plain, vector, exercise), "owl-compile-vector-code");
       thread.setDaemon(true);
       try {
         thread.start();
@@ -58,16 +59,34 @@ public final class VectorCode {
     return site.dynamicInvoker();
   }
 
+  /**
+   * The code to use now; of a handle in a static final field, the JIT takes it for a constant.
+   *
+   * @param choice what {@link #inPlaceOf} gave
+   */
+  @SuppressWarnings("unchecked") // nobody else makes such handles
+  public static <T> T chosen(MethodHandle choice) {
+    try {
+      return (T) (Object) choice.invokeExact();
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new IllegalStateException(e); // a constant throws nothing
+    }
+  }
+
   private static <T> void replace(
-      MutableCallSite site,
-      Class<T> type,
-      T plain,
-      Supplier<? extends T> vector,
-      Consumer<T> exercise) {
+      MutableCallSite site, T plain, Supplier<? extends T> vector, Consumer<T> exercise) {
+    Consumer<T> severalTimes =
+        code -> {
+          for (int call = 0; call < CALLS; call++) {
+            exercise.accept(code);
+          }
+        };
     try {
       T code = vector.get();
-      if (becomesFaster(exercise, plain, code, MOST_NANOS)) {
-        site.setTarget(MethodHandles.constant(type, code));
+      if (becomesFaster(severalTimes, plain, code, MOST_NANOS)) {
+        site.setTarget(MethodHandles.constant(Object.class, code));
         MutableCallSite.syncAll(new MutableCallSite[] {site});
       } else {
         LOG.warn(

@@ -34,26 +34,25 @@ class VectorCodeTest {
   }
 
   @Test
-  void takesThePlainLoopsPlaceInTheHandle() throws Throwable {
+  void takesThePlainLoopsPlaceInTheHandle() {
     assumeThat(VectorUnit.isPresent()).isTrue();
     Runnable plain = () -> take(20);
     Runnable vector = () -> {};
     AtomicInteger exercised = new AtomicInteger();
     MethodHandle chosen =
         VectorCode.inPlaceOf(
-            Runnable.class,
             plain,
             () -> vector,
             code -> {
               exercised.incrementAndGet();
               code.run();
             });
-    Runnable first = (Runnable) chosen.invokeExact();
+    Runnable first = VectorCode.chosen(chosen);
     assertThat(first).isIn(plain, vector);
     Runnable now = first;
     for (int wait = 0; wait < 600 && now != vector; wait++) {
       take(50);
-      now = (Runnable) chosen.invokeExact();
+      now = VectorCode.chosen(chosen);
     }
     assertThat(now).isSameAs(vector);
     assertThat(exercised.get()).isGreaterThanOrEqualTo(6);

@@ -7,14 +7,13 @@ import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
 import ai.owl.checkpoint.TensorRef;
-import ai.owl.kernel.InverseCholesky;
 import ai.owl.model.BlockLayout;
-import ai.owl.model.LinearInput;
 import ai.owl.model.LinearLayer;
 import ai.owl.pipeline.OutputShard;
 import ai.owl.pruning.BlockPruner.PrunedLinear;
 import ai.owl.pruning.InputPruner;
 import ai.owl.pruning.Pruner;
+import ai.owl.pruning.SparseGpt;
 import ai.owl.pruning.SparsityPattern;
 import ai.owl.spark.metrics.WorkCounters;
 import ai.owl.tensor.DType;
@@ -25,7 +24,6 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import org.apache.spark.Partitioner;
 import org.apache.spark.TaskContext;
 import scala.Tuple2;
@@ -93,7 +91,7 @@ record SolveTask(
     }
     ExecutorBlocks.shareCpus(TaskContext.get());
     Tuple2<GramKey, float[]> part = matrix.next();
-    List<Integer> layers = task.layers(part._1().input());
+    List<Integer> layers = task.block().readers(task.block().inputs().get(part._1().input()));
     int features = task.linear(layers.get(0)).inFeatures();
     try (Gram gram = new Gram(features)) {
       gram.addSequences(task.sequences());
@@ -116,12 +114,12 @@ record SolveTask(
   static Iterator<Solved> carryOutKept(SolveTask task, WorkCounters counters, int input)
       throws IOException, InterruptedException {
     ExecutorBlocks.shareCpus(TaskContext.get());
-    List<Integer> layers = task.layers(input);
-    long n = task.linear(layers.get(0)).inFeatures();
-    long weights =
-        layers.stream().mapToLong(layer -> task.linear(layer).weight().elements()).max().orElse(0);
-    // Gram matrix and factor in float32, and what factors it in float64
-    long bytes = 2 * Float.BYTES * n * n + InverseCholesky.workingBytes((int) n) + 4 * weights;
+    List<Integer> layers = task.block().readers(task.block().inputs().get(input));
+    long bytes =
+        layers.stream()
+            .mapToLong(number -> SparseGpt.workingBytes(task.linear(number)))
+            .max()
+            .orElseThrow();
     int shares = ExecutorBlocks.matrixShares(bytes, Float.BYTES * task.block().prunableWeights());
     ExecutorBlocks.FLAT_JOB_MATRICES.acquire(shares);
     try {
@@ -154,15 +152,6 @@ record SolveTask(
 
   private LinearLayer linear(int number) {
     return block.linears().get(number);
-  }
-
-  /** The numbers of the layers that read an input. */
-  private List<Integer> layers(int input) {
-    LinearInput read = block.inputs().get(input);
-    return IntStream.range(0, block.linears().size())
-        .filter(number -> linear(number).role().input() == read)
-        .boxed()
-        .toList();
   }
 
   private void keep(Gram gram, String location) throws IOException {
