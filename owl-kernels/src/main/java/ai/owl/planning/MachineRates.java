@@ -20,7 +20,8 @@ import java.lang.reflect.RecordComponent;
  * @param observedValues values a second into column norms
  * @param gramFlops flops a second into Gram matrices, of their upper triangles
  * @param profiledWeights weights a second that are measured for an allocator
- * @param selectedWeights weights a second that a metric decides on
+ * @param selectedWeights weights a second that a metric decides on, and that are held without their
+ *     zeros then, where products skip those
  * @param factorFlops flops a second of SparseGPT's factorization, {@code 2/3 · n³}
  * @param sweptWeights weights a second in SparseGPT's sweep, its matrix products left out
  * @param spectrumFlops {@code n² · m + n³} a second, n ≤ m, in singular values

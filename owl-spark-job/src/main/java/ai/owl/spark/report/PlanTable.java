@@ -177,7 +177,7 @@ public final class PlanTable {
             Locale.ROOT,
             "a core: %.0f Gflop/s in linear layers, %.0f in pruned ones with their zeros counted,"
                 + " %.0f in attention, %.1f Gvalue/s element-wise; %.2f ns a weight to count outliers,"
-                + " %.2f to select, %.2f to decode",
+                + " %.2f to select and to hold what is left, %.2f to decode",
             plan.rates().linearFlops() / 1e9,
             plan.rates().prunedLinearFlops() / 1e9,
             plan.rates().attentionFlops() / 1e9,
