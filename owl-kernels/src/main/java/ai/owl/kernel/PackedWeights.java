@@ -80,14 +80,7 @@ final class PackedWeights implements LinearWeights {
           float[] row = new float[weights.cols()];
           for (long r = from; r < to && holds.get(); r++) {
             weights.row(r, row);
-            int strange = 0;
-            for (int j = 0; j < row.length; j++) {
-              int bits = Float.floatToRawIntBits(row[j]);
-              int magnitude = bits & 0x7fffffff;
-              // 1 below the smallest normal number, but for zero: 1..2^23-1 minus 1 is positive.
-              strange |= bits & 0xffff | (magnitude - 0x00800000 & ~(magnitude - 1)) >>> 31;
-            }
-            if (strange != 0) {
+            if (!RowCode.forward().areBfloat16(row, 0, row.length)) {
               holds.set(false);
             }
           }

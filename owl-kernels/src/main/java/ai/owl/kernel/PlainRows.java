@@ -339,6 +339,18 @@ final class PlainRows implements RowOperations {
   }
 
   @Override
+  public boolean areBfloat16(float[] x, int from, int to) {
+    int strange = 0;
+    for (int j = from; j < to; j++) {
+      int bits = Float.floatToRawIntBits(x[j]);
+      int magnitude = bits & 0x7fffffff;
+      // 1 below the smallest normal number, but for zero: 1..2^23-1 minus 1 is positive.
+      strange |= bits & 0xffff | (magnitude - 0x00800000 & ~(magnitude - 1)) >>> 31;
+    }
+    return strange == 0;
+  }
+
+  @Override
   public void errorKeys(float[] weights, float[] diagonal, int[] keys, int at, int from, int to) {
     for (int j = from; j < to; j++) {
       keys[at + j] = errorKey(weights[j], diagonal[j]);

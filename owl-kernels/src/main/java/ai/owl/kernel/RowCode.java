@@ -2,8 +2,12 @@ package ai.owl.kernel;
 
 import ai.owl.tensor.DType;
 import ai.owl.tensor.VectorCode;
+import ai.owl.tensor.VectorUnit;
 import java.lang.invoke.MethodHandle;
+import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /**
  * What this process computes rows with, such as of activations or weights: plain loops, and vector
@@ -14,6 +18,9 @@ import java.util.function.Consumer;
 public final class RowCode {
   /** Elements of a row, and a few that fill no vector. */
   private static final int LENGTH = 515;
+
+  private static final long LONGEST_WAIT_NANOS = 10_000_000_000L;
+  private static final long POLL_NANOS = 2_000_000;
 
   private static final int GROUP = 4;
   private static final int WIDTH = 32; // of a block of columns
@@ -30,6 +37,24 @@ public final class RowCode {
 
   private RowCode() {}
 
+  /** Code that is used together. */
+  public enum Group {
+    /** Of forward passes. */
+    FORWARD(RowCode::forward),
+    /** Of what is counted of weights, and of those that go by a score. */
+    SELECTION(RowCode::selection),
+    /** Of SparseGPT. */
+    COMPENSATION(RowCode::compensation),
+    /** Of products without zeros. */
+    SPARSE(RowCode::sparse);
+
+    private final Supplier<RowOperations> code;
+
+    Group(Supplier<RowOperations> code) {
+      this.code = code;
+    }
+  }
+
   /**
    * Begins to compile what a forward pass needs, if the process has vector code; the first row
    * would do so, but a process that has to read a block first can have it ready by then.
@@ -37,6 +62,31 @@ public final class RowCode {
   public static void prepare() {
     forward();
     DType.BF16.widen(new byte[Short.BYTES], 0, new float[1], 1);
+  }
+
+  /**
+   * Begins to compile what will be needed, one group after the other, so that the first is ready
+   * first: for a process that has cores to spare before it computes.
+   *
+   * @param groups in the order in which they are needed
+   */
+  public static void prepare(List<Group> groups) {
+    DType.BF16.widen(new byte[Short.BYTES], 0, new float[1], 1);
+    if (!VectorUnit.isPresent()) {
+      return;
+    }
+    Thread waiting = new Thread(() -> groups.forEach(RowCode::await), "owl-prepare-vector-code");
+    waiting.setDaemon(true);
+    waiting.start();
+  }
+
+  /** Until vector code is there, or has been waited for long enough that the next may begin. */
+  private static void await(Group group) {
+    long begin = System.nanoTime();
+    while (!(group.code.get() instanceof VectorRows)
+        && System.nanoTime() - begin < LONGEST_WAIT_NANOS) {
+      LockSupport.parkNanos(POLL_NANOS);
+    }
   }
 
   /** Of norms, rotations, attention, activations and their statistics. */
@@ -129,6 +179,7 @@ public final class RowCode {
     code.exponentials(x, 0, LENGTH, code.max(x, 0, LENGTH));
     code.addValues(x, 0, LENGTH, sums);
     code.multiply(x, 0, LENGTH, 0.5f);
+    code.areBfloat16(x, 0, LENGTH);
   }
 
   private static void standardized(RowOperations code) {

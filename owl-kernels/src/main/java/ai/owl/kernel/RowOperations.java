@@ -115,6 +115,9 @@ interface RowOperations {
   /** How many are zero, of either sign. */
   int zeros(float[] x, int from, int to);
 
+  /** Whether all are numbers that bfloat16 has, and none of them is subnormal. */
+  boolean areBfloat16(float[] x, int from, int to);
+
   /** {@code keys_(at+j)} of {@code w_j² / diagonal_j²}. */
   void errorKeys(float[] weights, float[] diagonal, int[] keys, int at, int from, int to);
 

@@ -516,6 +516,18 @@ final class VectorRows implements RowOperations {
   }
 
   @Override
+  public boolean areBfloat16(float[] x, int from, int to) {
+    IntVector strange = IntVector.zero(INTS);
+    int j = from;
+    for (; j <= to - LANES; j += LANES) {
+      IntVector magnitude = key(x, j);
+      IntVector subnormal = magnitude.sub(0x00800000).and(magnitude.sub(1).not());
+      strange = strange.or(magnitude.and(0xffff)).or(subnormal.and(0x80000000));
+    }
+    return strange.reduceLanes(VectorOperators.OR) == 0 && plain.areBfloat16(x, j, to);
+  }
+
+  @Override
   public void errorKeys(float[] weights, float[] diagonal, int[] keys, int at, int from, int to) {
     int j = from;
     for (; j <= to - LANES; j += LANES) {

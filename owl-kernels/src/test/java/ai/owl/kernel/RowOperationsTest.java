@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assumptions.assumeThat;
 
 import ai.owl.tensor.VectorUnit;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.BeforeEach;
@@ -172,6 +173,29 @@ class RowOperationsTest {
       same((rows, row) -> rows.countAbove(row.x, limits, row.counts, row.from, row.to));
     }
     same((rows, row) -> row.counts[0] = rows.zeros(row.x, row.from, row.to));
+  }
+
+  /** One number, wherever it stands, says of a whole row that bfloat16 does not hold it. */
+  @Test
+  void bfloat16() {
+    float[] held = {0f, -0f, 1f, -3.140625f, Float.MIN_NORMAL, -0x1.fep127f, Float.NaN};
+    float[] strange = {0x1p-127f, -Float.MIN_VALUE, 0x1.0001p-126f, 1.001f, -Float.MAX_VALUE};
+    for (int length : LENGTHS) {
+      float[] row = new float[length + 2];
+      for (int j = 0; j < row.length; j++) {
+        row[j] = held[j % held.length];
+      }
+      for (RowOperations rows : List.of(plain, vector)) {
+        assertThat(rows.areBfloat16(row, 1, length + 1)).isTrue();
+        for (int j = 0; j < row.length; j++) {
+          float before = row[j];
+          row[j] = strange[j % strange.length];
+          boolean outside = j < 1 || j > length;
+          assertThat(rows.areBfloat16(row, 1, length + 1)).as("%s", row[j]).isEqualTo(outside);
+          row[j] = before;
+        }
+      }
+    }
   }
 
   @Test

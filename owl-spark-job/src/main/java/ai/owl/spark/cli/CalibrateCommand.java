@@ -3,6 +3,7 @@ package ai.owl.spark.cli;
 import ai.owl.calibration.Samples;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
+import ai.owl.kernel.RowCode;
 import ai.owl.model.ModelLayout;
 import ai.owl.spark.pipeline.SparkPipeline;
 import ai.owl.spark.pipeline.StatisticsStore;
@@ -60,7 +61,9 @@ final class CalibrateCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     try (ConsoleProgress progress = ConsoleProgress.standard();
-        SparkSession session = SparkContexts.open("calibrate")) {
+        SparkSession session =
+            SparkContexts.open(
+                "calibrate", List.of(RowCode.Group.FORWARD, RowCode.Group.SELECTION))) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));

@@ -104,7 +104,7 @@ final class DemoCommand implements Callable<Integer> {
           "Cannot show OWL at --sparsity " + sparsity + ": " + owl.risk(sparsity).get());
     }
     try (ConsoleProgress progress = ConsoleProgress.brief();
-        SparkSession session = SparkContexts.open("demo")) {
+        SparkSession session = SparkContexts.open("demo", SparkContexts.PRUNED_MODELS)) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       requireOurs(storage);

@@ -6,6 +6,8 @@ import ai.owl.allocation.Uniform;
 import ai.owl.calibration.Samples;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
+import ai.owl.kernel.Compute;
+import ai.owl.kernel.RowCode;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.OutputCheckpoint;
 import ai.owl.pipeline.Propagation;
@@ -23,6 +25,7 @@ import ai.owl.zeroshot.ZeroShotTask;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -204,7 +207,8 @@ final class PruneCommand implements Callable<Integer> {
     boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
     String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
-        SparkSession session = SparkContexts.open("prune")) {
+        SparkSession session =
+            SparkContexts.open("prune", code(asked, !evaluate.isEmpty() || triesTasks))) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       // What can be refused at once is refused before any text is tokenized.
@@ -268,6 +272,23 @@ final class PruneCommand implements Callable<Integer> {
       System.out.println("written to " + output + ", report: " + html);
       return Main.DONE;
     }
+  }
+
+  /** What a run computes with, in the order in which it does. */
+  private static List<RowCode.Group> code(PruneOptions options, boolean evaluates) {
+    List<RowCode.Group> code = new ArrayList<>();
+    boolean runsSequences = options.needsCalibration() || evaluates;
+    if (runsSequences) {
+      code.add(RowCode.Group.FORWARD);
+    }
+    code.add(RowCode.Group.SELECTION);
+    if (options.prunesOnTheWay()) {
+      code.add(RowCode.Group.COMPENSATION);
+    }
+    if (runsSequences && options.compute() == Compute.FLOAT32) {
+      code.add(RowCode.Group.SPARSE);
+    }
+    return code;
   }
 
   private void write(Storage storage, String html, PruneReport report, Provenance provenance)

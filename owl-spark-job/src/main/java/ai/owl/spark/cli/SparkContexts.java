@@ -4,23 +4,30 @@ import ai.owl.kernel.Blas;
 import ai.owl.kernel.Compute;
 import ai.owl.kernel.RowCode;
 import ai.owl.spark.pipeline.OwlKryoRegistrator;
+import java.util.List;
 import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
 
 /** Makes the Spark session of a command. */
 final class SparkContexts {
+  /** What a command computes with that runs sequences through pruned models. */
+  static final List<RowCode.Group> PRUNED_MODELS =
+      List.of(RowCode.Group.FORWARD, RowCode.Group.SELECTION, RowCode.Group.SPARSE);
+
   private SparkContexts() {}
 
   /**
    * A session with what the pipeline needs. Where spark-submit set no master, which it always does,
    * the command runs in this process on all cores, without Spark's pages.
+   *
+   * @param code what the command computes with, in the order in which it does
    */
-  static SparkSession open(String name) {
+  static SparkSession open(String name, List<RowCode.Group> code) {
     SparkConf conf = new SparkConf();
     OwlKryoRegistrator.configure(conf);
     conf.setIfMissing("spark.app.name", "owl " + name);
     if (!conf.contains("spark.master")) {
-      loadKernels();
+      loadKernels(code);
       conf.set("spark.master", "local[*]");
       conf.setIfMissing("spark.ui.enabled", "false");
       conf.setIfMissing("spark.driver.host", "127.0.0.1");
@@ -33,12 +40,12 @@ final class SparkContexts {
    * The native libraries take as long to load as a session to start, and the vector code to
    * compile: all at once.
    */
-  private static void loadKernels() {
+  private static void loadKernels(List<RowCode.Group> code) {
     Thread loading =
         new Thread(
             () -> {
               try {
-                RowCode.prepare();
+                RowCode.prepare(code);
                 Blas.threads();
                 Compute.FLOAT32.implementation();
               } catch (LinkageError | RuntimeException e) {

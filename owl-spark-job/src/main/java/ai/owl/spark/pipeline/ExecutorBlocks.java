@@ -173,12 +173,16 @@ final class ExecutorBlocks {
         entry,
         () -> {
           DecoderBlock block = inMemory.isPresent() ? inMemory.get() : read(source, layout);
+          TaskContext context = TaskContext.get();
+          shareCpus(context); // the executor's other tasks have nothing to do until it is pruned
           try {
             BlockPruner.prune(block, task.pruner(), task.statistics(), task.patterns());
             return block;
           } catch (RuntimeException | Error e) {
             block.close();
             throw e;
+          } finally {
+            useTaskCpus(context);
           }
         });
     return new Lease(entry);
