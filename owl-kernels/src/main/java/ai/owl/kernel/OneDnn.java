@@ -19,15 +19,20 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_matmul_primitive_desc_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_create_with_strides;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_create_with_tag;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_destroy;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_get_size;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_destroy;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_sum;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_create;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_destroy;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_create;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_destroy;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_post_ops;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_attr_set_scratchpad_mode;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_create;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_desc_destroy;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_desc_query_md;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_destroy;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_execute;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_query_scratchpad_md;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_query_weights_md;
@@ -130,6 +135,7 @@ final class OneDnn {
     BytePointer scratchpad = new BytePointer();
 
     Worker() {
+      Blas.threads(); // starts ND4J, without which there is no holder of its operations
       // oneDNN would start threads of its own; products are cut into tiles, a thread each.
       NativeOpsHolder.getInstance().getDeviceNativeOps().setOmpNumThreads(1);
       check(dnnl_stream_create(stream, Engine.CPU, dnnl_stream_default_flags), "start");
@@ -267,10 +273,22 @@ final class OneDnn {
     private static final Map<Product, Plan> PLANS = new ConcurrentHashMap<>();
 
     private record Plan(
+        dnnl_primitive_desc description,
         dnnl_primitive primitive,
         dnnl_memory_desc x,
-        dnnl_memory_desc c,
-        dnnl_memory_desc scratchpad) {}
+        dnnl_memory_desc c) {
+      /** Which the description owns. */
+      dnnl_memory_desc scratchpad() {
+        return dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
+      }
+
+      void destroy() {
+        dnnl_primitive_destroy(primitive);
+        dnnl_primitive_desc_destroy(description);
+        dnnl_memory_desc_destroy(x);
+        dnnl_memory_desc_destroy(c);
+      }
+    }
 
     private Plan make() {
       dnnl_primitive_attr attributes = new dnnl_primitive_attr();
@@ -283,6 +301,7 @@ final class OneDnn {
         check(dnnl_post_ops_create(sum), "plan a sum");
         check(dnnl_post_ops_append_sum(sum, 1f, 0, dnnl_data_type_undef), "plan a sum");
         check(dnnl_primitive_attr_set_post_ops(attributes, sum), "plan a sum");
+        dnnl_post_ops_destroy(sum); // copied, as the attributes are
       }
       dnnl_memory_desc x = strided(m, weights.k(), dnnl_bf16, weights.k(), 1);
       dnnl_memory_desc c = strided(m, weights.n(), dnnl_f32, strideC, 1);
@@ -291,10 +310,10 @@ final class OneDnn {
           dnnl_matmul_primitive_desc_create(
               plan, Engine.CPU, x, weights.layout(), null, c, attributes),
           "plan a product of " + this);
+      dnnl_primitive_attr_destroy(attributes);
       dnnl_primitive primitive = new dnnl_primitive();
       check(dnnl_primitive_create(primitive, plan), "make a product of " + this);
-      return new Plan(
-          primitive, x, c, dnnl_primitive_desc_query_md(plan, dnnl_query_scratchpad_md, 0));
+      return new Plan(plan, primitive, x, c);
     }
 
     /**
@@ -307,12 +326,21 @@ final class OneDnn {
     void multiply(Pointer x, Pointer w, Pointer c) {
       Worker worker = WORKERS.get();
       Plan plan = PLANS.get(this);
+      boolean isKept = true;
       if (plan == null) {
         plan = make(); // oneDNN keeps what it has generated: a shape too many costs little
-        if (PLANS.size() < SHAPES) {
-          PLANS.putIfAbsent(this, plan);
+        isKept = PLANS.size() < SHAPES && PLANS.putIfAbsent(this, plan) == null;
+      }
+      try {
+        multiply(plan, worker, x, w, c);
+      } finally {
+        if (!isKept) {
+          plan.destroy();
         }
       }
+    }
+
+    private void multiply(Plan plan, Worker worker, Pointer x, Pointer w, Pointer c) {
       dnnl_memory a = memory(plan.x(), x);
       dnnl_memory b = memory(weights.layout(), w);
       dnnl_memory sum = memory(plan.c(), c);
