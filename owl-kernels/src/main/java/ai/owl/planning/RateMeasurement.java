@@ -249,8 +249,6 @@ public final class RateMeasurement {
         }
       }
     }
-    // On independent rows all cores work at once.
-    double all = Runtime.getRuntime().availableProcessors();
     Solve solve = solve(layout, forward.linear());
     double warm = Collections.min(loads) + costs.linearFlops(tokens) / forward.linear();
     return new MachineRates(
@@ -261,8 +259,8 @@ public final class RateMeasurement {
         forward.elementwise(),
         forward.observed(),
         solve.gram(),
-        weights / (Collections.min(profiles) * all),
-        weights / (Collections.min(selections) * all),
+        weights / Collections.min(profiles),
+        weights / Collections.min(selections),
         solve.factor(),
         solve.swept(),
         options.allocator().needs().contains(Evidence.SPECTRA) ? spectrum() : forward.linear() / 10,
