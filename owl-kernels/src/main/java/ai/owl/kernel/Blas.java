@@ -51,6 +51,9 @@ public final class Blas {
   private static final int GRAM_TILE = 512;
   private static volatile Limits limits;
 
+  /** Of threads that have limits of their own. */
+  private static final ThreadLocal<Limits> OWN = new ThreadLocal<>();
+
   /** Threads that are at work on tiles. */
   private static final AtomicInteger BUSY = new AtomicInteger();
 
@@ -243,14 +246,47 @@ public final class Blas {
     limits = new Limits(threads, all);
   }
 
+  /** Products of a thread with limits of their own, until it is closed, by the same thread. */
+  public static final class OwnLimits implements AutoCloseable {
+    private final Limits before = OWN.get();
+
+    private OwnLimits(Limits own) {
+      OWN.set(own);
+    }
+
+    @Override
+    public void close() {
+      if (before == null) {
+        OWN.remove();
+      } else {
+        OWN.set(before);
+      }
+    }
+  }
+
+  /**
+   * Lets each product of the calling thread use as many threads as all others leave of so many,
+   * whatever {@link #setThreads} says: for work that others wait for. The results do not depend on
+   * it.
+   */
+  public static OwnLimits share(int all) {
+    return new OwnLimits(new Limits(all, all));
+  }
+
   /**
    * @param each threads of one product at most
    * @param all threads of all products at most
    */
   private record Limits(int each, int all) {}
 
+  private static Limits limits() {
+    Limits own = OWN.get();
+    return own != null ? own : limits;
+  }
+
+  /** How many threads a product of the calling thread uses at most. */
   public static int threads() {
-    return limits.each;
+    return limits().each;
   }
 
   /**
@@ -459,7 +495,7 @@ public final class Blas {
    * work on may be closed then.
    */
   static void forEachTile(int tiles, IntConsumer work) {
-    Limits now = limits;
+    Limits now = limits();
     int workers = Math.min(now.each, tiles);
     BUSY.incrementAndGet();
     try {

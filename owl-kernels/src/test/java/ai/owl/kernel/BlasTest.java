@@ -275,6 +275,25 @@ class BlasTest {
   }
 
   @Test
+  void oneThreadsOwnLimitsHoldForItAlone() throws InterruptedException {
+    Blas.setThreads(3);
+    AtomicInteger ofAnother = new AtomicInteger();
+    try (Blas.OwnLimits outer = Blas.share(5)) {
+      Blas.setThreads(2); // what another task begins with
+      assertThat(Blas.threads()).isEqualTo(5);
+      Thread another = new Thread(() -> ofAnother.set(Blas.threads()));
+      another.start();
+      another.join();
+      try (Blas.OwnLimits inner = Blas.share(7)) {
+        assertThat(Blas.threads()).isEqualTo(7);
+      }
+      assertThat(Blas.threads()).isEqualTo(5);
+    }
+    assertThat(ofAnother.get()).isEqualTo(2);
+    assertThat(Blas.threads()).isEqualTo(2);
+  }
+
+  @Test
   void takesNoCoresThatOtherProductsHaveUseFor() {
     Blas.setThreads(4, 1);
     Set<Thread> atWork = ConcurrentHashMap.newKeySet();

@@ -15,6 +15,7 @@ import java.io.UncheckedIOException;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -148,8 +149,10 @@ final class ExecutorBlocks {
   /**
    * The block pruned: made from the dense copy in memory if nobody uses that any more, else from
    * storage.
+   *
+   * @param next dense blocks that will be asked for soon, and are read meanwhile
    */
-  static Lease pruned(Source source, PrunedBlock task) {
+  static Lease pruned(Source source, PrunedBlock task, List<BlockLayout> next) {
     BlockLayout layout = task.layout();
     Key key = Key.of(source, layout, true);
     Entry entry;
@@ -172,17 +175,17 @@ final class ExecutorBlocks {
         key,
         entry,
         () -> {
-          DecoderBlock block = inMemory.isPresent() ? inMemory.get() : read(source, layout);
-          TaskContext context = TaskContext.get();
-          shareCpus(context); // the executor's other tasks have nothing to do until it is pruned
-          try {
-            BlockPruner.prune(block, task.pruner(), task.statistics(), task.patterns());
-            return block;
-          } catch (RuntimeException | Error e) {
-            block.close();
-            throw e;
-          } finally {
-            useTaskCpus(context);
+          next.forEach(block -> prefetch(source, block));
+          // The executor's other tasks wait for this one.
+          try (Blas.OwnLimits ignored = Blas.share(cores(TaskContext.get()))) {
+            DecoderBlock block = inMemory.isPresent() ? inMemory.get() : read(source, layout);
+            try {
+              BlockPruner.prune(block, task.pruner(), task.statistics(), task.patterns());
+              return block;
+            } catch (RuntimeException | Error e) {
+              block.close();
+              throw e;
+            }
           }
         });
     return new Lease(entry);
@@ -248,13 +251,17 @@ final class ExecutorBlocks {
    * tasks that differ in length, of which the last would be alone with its own core.
    */
   static void shareCpus(TaskContext task) {
-    String cores = task == null ? null : task.getLocalProperty(CORES);
-    if (cores == null) {
-      useTaskCpus(task);
-    } else {
-      int threads = Math.max(task.cpus(), Integer.parseInt(cores));
-      Blas.setThreads(threads, threads);
+    int cores = cores(task);
+    Blas.setThreads(cores, cores);
+  }
+
+  /** Of this executor, or of the task where nobody has told. */
+  private static int cores(TaskContext task) {
+    if (task == null) {
+      return 1;
     }
+    String cores = task.getLocalProperty(CORES);
+    return cores == null ? task.cpus() : Math.max(task.cpus(), Integer.parseInt(cores));
   }
 
   /** The threads of each of so many tasks, when they are spread evenly. */

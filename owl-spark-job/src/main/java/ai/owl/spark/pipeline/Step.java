@@ -102,9 +102,8 @@ sealed interface Step extends Serializable {
           }
         }
       } else if (work.step() instanceof AdvancePruned step) {
-        try (ExecutorBlocks.Lease pruned = ExecutorBlocks.pruned(source, step.block())) {
-          // Read while the first slice runs through the pruned block.
-          step.next().forEach(next -> ExecutorBlocks.prefetch(source, next));
+        try (ExecutorBlocks.Lease pruned =
+            ExecutorBlocks.pruned(source, step.block(), step.next())) {
           for (SliceState state : before) {
             BlockStatistics statistics = new BlockStatistics();
             try (Matrix hidden = state.matrix()) {
