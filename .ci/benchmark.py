@@ -65,6 +65,8 @@ CASES = [
 ACROSS = [
     ("ours dense against PyTorch sequential", ("OWL-Wanda, sequential", "pytorch"), ("OWL-Wanda, dense", "ours")),
     ("ours in bfloat16 against ours in float32", ("OWL-Wanda, sequential", "ours"), ("OWL-Wanda, sequential, bfloat16", "ours")),
+    ("ours dense in bfloat16 against PyTorch dense in float32", ("OWL-Wanda, dense", "pytorch"), ("OWL-Wanda, dense, bfloat16", "ours")),
+    ("ours dense in bfloat16 against PyTorch sequential in float32", ("OWL-Wanda, sequential", "pytorch"), ("OWL-Wanda, dense, bfloat16", "ours")),
 ]
 
 

@@ -1,6 +1,7 @@
 package ai.owl.benchmark;
 
 import ai.owl.kernel.Blas;
+import ai.owl.kernel.Compute;
 import com.sun.jna.Function;
 import com.sun.jna.NativeLibrary;
 import java.io.File;
@@ -57,7 +58,8 @@ final class Machine {
   /** Which libraries the kernels ran on, in the process that asks. */
   static List<String> implementation() {
     return List.of(
-        "products: OpenBLAS, " + blas() + ", " + Blas.threads() + " threads",
+        "products: " + Compute.FLOAT32.implementation() + ", " + Blas.threads() + " threads",
+        "OpenBLAS: " + blas(),
         "vectors: "
             + (hasVectors() ? VectorLimits.species() : "module jdk.incubator.vector is not there"));
   }

@@ -4,8 +4,10 @@ import ai.owl.tensor.DType;
 import ai.owl.tensor.VectorCode;
 import ai.owl.tensor.VectorUnit;
 import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -45,7 +47,7 @@ public final class RowCode {
     SELECTION(RowCode::selection),
     /** Of SparseGPT. */
     COMPENSATION(RowCode::compensation),
-    /** Of products without zeros. */
+    /** Of products that skip zeros. */
     SPARSE(RowCode::sparse);
 
     private final Supplier<RowOperations> code;
@@ -66,26 +68,38 @@ public final class RowCode {
 
   /**
    * Begins to compile what will be needed, one group after the other, so that the first is ready
-   * first: for a process that has cores to spare before it computes.
+   * first: for a process that waits for something before it computes. With one core it would wait
+   * for the compiler; there, each group begins when it is asked for.
    *
    * @param groups in the order in which they are needed
    */
   public static void prepare(List<Group> groups) {
     DType.BF16.widen(new byte[Short.BYTES], 0, new float[1], 1);
-    if (!VectorUnit.isPresent()) {
+    if (!VectorUnit.isPresent() || Runtime.getRuntime().availableProcessors() == 1) {
       return;
     }
-    Thread waiting = new Thread(() -> groups.forEach(RowCode::await), "owl-prepare-vector-code");
+    List<BooleanSupplier> ready = new ArrayList<>();
+    for (Group group : groups) {
+      if (group != Group.SPARSE || SparseLimit.share() >= 0) {
+        ready.add(() -> group.code.get() instanceof VectorRows);
+      }
+    }
+    Thread waiting = new Thread(() -> await(ready, LONGEST_WAIT_NANOS), "owl-prepare-vector-code");
     waiting.setDaemon(true);
     waiting.start();
   }
 
-  /** Until vector code is there, or has been waited for long enough that the next may begin. */
-  private static void await(Group group) {
-    long begin = System.nanoTime();
-    while (!(group.code.get() instanceof VectorRows)
-        && System.nanoTime() - begin < LONGEST_WAIT_NANOS) {
-      LockSupport.parkNanos(POLL_NANOS);
+  /**
+   * Asks for one after the other until it is ready.
+   *
+   * @param nanos after which the next is asked for all the same
+   */
+  static void await(List<BooleanSupplier> ready, long nanos) {
+    for (BooleanSupplier one : ready) {
+      long begin = System.nanoTime();
+      while (!one.getAsBoolean() && System.nanoTime() - begin < nanos) {
+        LockSupport.parkNanos(POLL_NANOS);
+      }
     }
   }
 

@@ -115,7 +115,7 @@ interface RowOperations {
   /** How many are zero, of either sign. */
   int zeros(float[] x, int from, int to);
 
-  /** Whether all are numbers that bfloat16 has, and none of them is subnormal. */
+  /** Whether all are values that bfloat16 has, also infinite ones or NaN, and none is subnormal. */
   boolean areBfloat16(float[] x, int from, int to);
 
   /** {@code keys_(at+j)} of {@code w_j² / diagonal_j²}. */

@@ -1,29 +1,33 @@
 package ai.owl.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
-import ai.owl.tensor.VectorUnit;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.Test;
 
 class RowCodeTest {
-  /** No group waits for one that is not asked for, nor for a row that somebody computes. */
-  @Test
-  void preparesWhatIsAskedForBeforeAnyRowIsComputed() throws InterruptedException {
-    assumeThat(VectorUnit.isPresent()).isTrue();
-    RowCode.prepare(List.of(RowCode.Group.COMPENSATION, RowCode.Group.SPARSE));
-    for (Thread thread : preparing()) {
-      thread.join(60_000);
-    }
-    assertThat(preparing()).isEmpty();
-    assertThat(RowCode.compensation()).isInstanceOf(VectorRows.class);
-    assertThat(RowCode.sparse()).isInstanceOf(VectorRows.class);
+  private final List<String> asked = new ArrayList<>();
+
+  private BooleanSupplier readyAtTheThirdTime(String name) {
+    return () -> {
+      asked.add(name);
+      return asked.stream().filter(name::equals).count() == 3;
+    };
   }
 
-  private static List<Thread> preparing() {
-    return Thread.getAllStackTraces().keySet().stream()
-        .filter(thread -> thread.getName().equals("owl-prepare-vector-code"))
-        .toList();
+  @Test
+  void asksForTheNextGroupWhenTheFirstIsReady() {
+    RowCode.await(
+        List.of(readyAtTheThirdTime("forward"), readyAtTheThirdTime("selection")), 60_000_000_000L);
+    assertThat(asked)
+        .containsExactly("forward", "forward", "forward", "selection", "selection", "selection");
+  }
+
+  @Test
+  void goesOnFromAGroupThatIsNeverReady() {
+    RowCode.await(List.of(() -> false, readyAtTheThirdTime("selection")), 10_000_000L);
+    assertThat(asked).startsWith("selection");
   }
 }

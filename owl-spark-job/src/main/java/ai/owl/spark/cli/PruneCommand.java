@@ -275,17 +275,18 @@ final class PruneCommand implements Callable<Integer> {
   }
 
   /** What a run computes with, in the order in which it does. */
-  private static List<RowCode.Group> code(PruneOptions options, boolean evaluates) {
+  static List<RowCode.Group> code(PruneOptions options, boolean evaluates) {
     List<RowCode.Group> code = new ArrayList<>();
-    boolean runsSequences = options.needsCalibration() || evaluates;
-    if (runsSequences) {
+    if (options.needsCalibration() || evaluates) {
       code.add(RowCode.Group.FORWARD);
     }
     code.add(RowCode.Group.SELECTION);
     if (options.prunesOnTheWay()) {
       code.add(RowCode.Group.COMPENSATION);
     }
-    if (runsSequences && options.compute() == Compute.FLOAT32) {
+    boolean isSequential =
+        options.pruner().needsStatistics() && options.propagation() == Propagation.SEQUENTIAL;
+    if ((isSequential || evaluates) && options.compute() == Compute.FLOAT32) {
       code.add(RowCode.Group.SPARSE);
     }
     return code;

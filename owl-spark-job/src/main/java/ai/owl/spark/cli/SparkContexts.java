@@ -48,7 +48,7 @@ final class SparkContexts {
                 RowCode.prepare(code);
                 Blas.threads();
                 Compute.FLOAT32.implementation();
-              } catch (LinkageError | RuntimeException e) {
+              } catch (LinkageError | OutOfMemoryError | RuntimeException e) {
                 // Whoever computes first meets it himself, and reports it.
               }
             },
