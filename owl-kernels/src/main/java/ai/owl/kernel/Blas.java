@@ -246,7 +246,7 @@ public final class Blas {
     limits = new Limits(threads, all);
   }
 
-  /** Products of a thread with limits of their own, until it is closed, by the same thread. */
+  /** Limits of the thread that made them, until it closes them. */
   public static final class OwnLimits implements AutoCloseable {
     private final Limits before = OWN.get();
 
@@ -265,11 +265,11 @@ public final class Blas {
   }
 
   /**
-   * Lets each product of the calling thread use as many threads as all others leave of so many,
-   * whatever {@link #setThreads} says: for work that others wait for. The results do not depend on
-   * it.
+   * Lets a product of the calling thread use up to {@code all} threads, less those that are at work
+   * on other products, whatever {@link #setThreads} says: for what others wait for. The results do
+   * not depend on it.
    */
-  public static OwnLimits share(int all) {
+  public static OwnLimits withOwnLimits(int all) {
     return new OwnLimits(new Limits(all, all));
   }
 

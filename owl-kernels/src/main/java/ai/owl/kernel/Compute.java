@@ -72,6 +72,11 @@ public enum Compute {
     return hasThem ? mostPieces() : 0;
   }
 
+  /** Whether this process makes products that skip zeros, of weights that are not packed. */
+  boolean skipsZeros() {
+    return piecesOfExact() == 0 && SparseLimit.share() >= 0;
+  }
+
   /** Into how many an activation is taken apart on processors that have the products. */
   int mostPieces() {
     return this == FLOAT32 ? 3 : 1;

@@ -43,6 +43,8 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_stream_default_flags;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_stream_wait;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_version;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.bytedeco.dnnl.dnnl_engine;
@@ -218,12 +220,22 @@ final class OneDnn {
      * @param weights (n, k) in float32, rounded to bfloat16
      */
     void pack(Pointer weights, Pointer packed) {
-      move(new Move(n, k, true), rows(), layout(), weights, packed);
+      dnnl_memory_desc rows = rows();
+      try {
+        move(new Move(n, k, true), rows, layout(), weights, packed);
+      } finally {
+        dnnl_memory_desc_destroy(rows);
+      }
     }
 
     /** What {@link #pack} packed, as float32 (n, k). */
     void unpack(Pointer packed, Pointer weights) {
-      move(new Move(n, k, false), layout(), rows(), packed, weights);
+      dnnl_memory_desc rows = rows();
+      try {
+        move(new Move(n, k, false), layout(), rows, packed, weights);
+      } finally {
+        dnnl_memory_desc_destroy(rows);
+      }
     }
 
     /** oneDNN takes weights as (k, n): theirs is the transpose of ours, in the same memory. */
@@ -252,13 +264,9 @@ final class OneDnn {
               check(dnnl_primitive_create(made, plan), "make the packing of weights");
               return made;
             });
-    dnnl_memory a = memory(source, from);
-    dnnl_memory b = memory(target, to);
-    try {
-      execute(worker, primitive, new int[] {DNNL_ARG_FROM, DNNL_ARG_TO}, a, b);
-    } finally {
-      dnnl_memory_destroy(a);
-      dnnl_memory_destroy(b);
+    try (Operands operands = new Operands()) {
+      operands.add(DNNL_ARG_FROM, source, from).add(DNNL_ARG_TO, target, to);
+      operands.execute(worker, primitive);
     }
   }
 
@@ -270,9 +278,9 @@ final class OneDnn {
    * @param strideC from row to row of c
    */
   record Product(int m, Packing weights, int strideC, boolean accumulates) {
-    private static final Map<Product, Plan> PLANS = new ConcurrentHashMap<>();
+    static final Map<Product, Plan> PLANS = new ConcurrentHashMap<>();
 
-    private record Plan(
+    record Plan(
         dnnl_primitive_desc description,
         dnnl_primitive primitive,
         dnnl_memory_desc x,
@@ -341,46 +349,50 @@ final class OneDnn {
     }
 
     private void multiply(Plan plan, Worker worker, Pointer x, Pointer w, Pointer c) {
-      dnnl_memory a = memory(plan.x(), x);
-      dnnl_memory b = memory(weights.layout(), w);
-      dnnl_memory sum = memory(plan.c(), c);
-      dnnl_memory scratch =
-          memory(
-              plan.scratchpad(), worker.scratchpad(dnnl_memory_desc_get_size(plan.scratchpad())));
-      try {
-        execute(
-            worker,
-            plan.primitive(),
-            new int[] {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD},
-            a,
-            b,
-            sum,
-            scratch);
-      } finally {
-        dnnl_memory_destroy(a);
-        dnnl_memory_destroy(b);
-        dnnl_memory_destroy(sum);
-        dnnl_memory_destroy(scratch);
+      dnnl_memory_desc scratchpad = plan.scratchpad();
+      try (Operands operands = new Operands()) {
+        operands
+            .add(DNNL_ARG_SRC, plan.x(), x)
+            .add(DNNL_ARG_WEIGHTS, weights.layout(), w)
+            .add(DNNL_ARG_DST, plan.c(), c)
+            .add(
+                DNNL_ARG_SCRATCHPAD,
+                scratchpad,
+                worker.scratchpad(dnnl_memory_desc_get_size(scratchpad)));
+        operands.execute(worker, plan.primitive());
       }
     }
   }
 
-  private static dnnl_memory memory(dnnl_memory_desc layout, Pointer data) {
-    dnnl_memory memory = new dnnl_memory();
-    check(dnnl_memory_create(memory, layout, Engine.CPU, data), "use memory");
-    return memory;
-  }
+  /** What a primitive works on. */
+  private static final class Operands implements AutoCloseable {
+    private final List<Integer> roles = new ArrayList<>();
+    private final List<dnnl_memory> memories = new ArrayList<>();
 
-  private static void execute(
-      Worker worker, dnnl_primitive primitive, int[] roles, dnnl_memory... operands) {
-    try (dnnl_exec_arg_t arguments = new dnnl_exec_arg_t(roles.length)) {
-      for (int i = 0; i < roles.length; i++) {
-        arguments.position(i).arg(roles[i]).memory(operands[i]);
+    Operands add(int role, dnnl_memory_desc layout, Pointer data) {
+      dnnl_memory memory = new dnnl_memory();
+      check(dnnl_memory_create(memory, layout, Engine.CPU, data), "use memory");
+      roles.add(role);
+      memories.add(memory);
+      return this;
+    }
+
+    void execute(Worker worker, dnnl_primitive primitive) {
+      int count = memories.size();
+      try (dnnl_exec_arg_t arguments = new dnnl_exec_arg_t(count)) {
+        for (int i = 0; i < count; i++) {
+          arguments.position(i).arg(roles.get(i)).memory(memories.get(i));
+        }
+        check(
+            dnnl_primitive_execute(primitive, worker.stream, count, arguments.position(0)),
+            "multiply");
+        check(dnnl_stream_wait(worker.stream), "multiply");
       }
-      check(
-          dnnl_primitive_execute(primitive, worker.stream, roles.length, arguments.position(0)),
-          "multiply");
-      check(dnnl_stream_wait(worker.stream), "multiply");
+    }
+
+    @Override
+    public void close() {
+      memories.forEach(memory -> dnnl_memory_destroy(memory));
     }
   }
 }

@@ -39,7 +39,7 @@ public final class RowCode {
 
   private RowCode() {}
 
-  /** Code that is used together. */
+  /** Code that is used together, by most runs. */
   public enum Group {
     /** Of forward passes. */
     FORWARD(RowCode::forward),
@@ -71,18 +71,20 @@ public final class RowCode {
    * first: for a process that waits for something before it computes. With one core it would wait
    * for the compiler; there, each group begins when it is asked for.
    *
-   * @param groups in the order in which they are needed
+   * @param groups in the order in which they are needed; that of sparse products is left out where
+   *     none are made
    */
-  public static void prepare(List<Group> groups) {
-    DType.BF16.widen(new byte[Short.BYTES], 0, new float[1], 1);
+  public static void prepare(List<Group> groups, Compute compute) {
     if (!VectorUnit.isPresent() || Runtime.getRuntime().availableProcessors() == 1) {
       return;
     }
+    DType.BF16.widen(new byte[Short.BYTES], 0, new float[1], 1);
     List<BooleanSupplier> ready = new ArrayList<>();
     for (Group group : groups) {
-      if (group != Group.SPARSE || SparseLimit.share() >= 0) {
-        ready.add(() -> group.code.get() instanceof VectorRows);
-      }
+      BooleanSupplier isThere = () -> group.code.get() instanceof VectorRows;
+      // Asked late: it loads oneDNN.
+      ready.add(
+          group == Group.SPARSE ? () -> !compute.skipsZeros() || isThere.getAsBoolean() : isThere);
     }
     Thread waiting = new Thread(() -> await(ready, LONGEST_WAIT_NANOS), "owl-prepare-vector-code");
     waiting.setDaemon(true);

@@ -226,8 +226,10 @@ public final class RateMeasurement {
       try (TensorReader reader = new TensorReader(storage);
           DecoderBlock fresh = DecoderBlock.loadWeights(model.config(), layout, reader)) {
         long at = System.nanoTime();
-        ProfileMeasurement.of(
-            fresh, statistics, new TreeSet<>(Set.of(3.0, 5.0, 7.0, 10.0)), evidence());
+        try (Blas.OwnLimits all = Blas.withOwnLimits(threads)) {
+          ProfileMeasurement.of(
+              fresh, statistics, new TreeSet<>(Set.of(3.0, 5.0, 7.0, 10.0)), evidence());
+        }
         profiles.add(seconds(at));
         at = System.nanoTime();
         write(layout, fresh);
@@ -238,11 +240,13 @@ public final class RateMeasurement {
       try (DecoderBlock fresh = load(layout)) {
         loads.add(seconds(at));
         at = System.nanoTime();
-        BlockPruner.prune(
-            fresh,
-            metric(),
-            statistics,
-            Collections.nCopies(layout.linears().size(), options.pattern()));
+        try (Blas.OwnLimits all = Blas.withOwnLimits(threads)) {
+          BlockPruner.prune(
+              fresh,
+              metric(),
+              statistics,
+              Collections.nCopies(layout.linears().size(), options.pattern()));
+        }
         selections.add(seconds(at));
         if (i == REPEATS - 1) {
           pruned = downFlops() / best(passes(fresh, tokens), Pass::down);
@@ -259,8 +263,8 @@ public final class RateMeasurement {
         forward.elementwise(),
         forward.observed(),
         solve.gram(),
-        weights / Collections.min(profiles),
-        weights / Collections.min(selections),
+        weights / (Collections.min(profiles) * threads),
+        weights / (Collections.min(selections) * threads),
         solve.factor(),
         solve.swept(),
         options.allocator().needs().contains(Evidence.SPECTRA) ? spectrum() : forward.linear() / 10,

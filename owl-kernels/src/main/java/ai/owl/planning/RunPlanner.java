@@ -408,8 +408,8 @@ public final class RunPlanner {
       sum.seconds += selecting / cluster.cores();
       Work through = advancePruned(block - 1, tokens);
       sum.pass(counts, through.plus(observe(block, tokens, Observed.NORMS)), 0);
-      // The next block is read while the first sequence is in the pruned one.
-      double first = through.seconds(cluster.threads(counts.length));
+      // The next block is read while this one is pruned and the first sequence is in it.
+      double first = selecting / cluster.cores() + through.seconds(cluster.threads(counts.length));
       sum.allCores(Cost.STORAGE, Math.max(0, blockRead() - first));
     }
     return sum.plan();

@@ -88,7 +88,6 @@ public final class VectorCode {
       if (becomesFaster(severalTimes, plain, code, MOST_NANOS)) {
         site.setTarget(MethodHandles.constant(Object.class, code));
         MutableCallSite.syncAll(new MutableCallSite[] {site});
-        LOG.debug("{} computes in place of plain loops", code.getClass().getSimpleName());
       } else {
         LOG.warn(
             "The JIT makes nothing faster of {} than plain loops, which stay",

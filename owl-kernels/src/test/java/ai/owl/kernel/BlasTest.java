@@ -278,17 +278,31 @@ class BlasTest {
   void oneThreadsOwnLimitsHoldForItAlone() throws InterruptedException {
     Blas.setThreads(3);
     AtomicInteger ofAnother = new AtomicInteger();
-    try (Blas.OwnLimits outer = Blas.share(5)) {
+    try (Blas.OwnLimits outer = Blas.withOwnLimits(5)) {
       Blas.setThreads(2); // what another task begins with
       assertThat(Blas.threads()).isEqualTo(5);
       Thread another = new Thread(() -> ofAnother.set(Blas.threads()));
       another.start();
       another.join();
-      try (Blas.OwnLimits inner = Blas.share(7)) {
+      try (Blas.OwnLimits inner = Blas.withOwnLimits(7)) {
         assertThat(Blas.threads()).isEqualTo(7);
       }
       assertThat(Blas.threads()).isEqualTo(5);
     }
+    Blas.setThreads(1);
+    Set<Thread> atWork = ConcurrentHashMap.newKeySet();
+    CountDownLatch both = new CountDownLatch(2);
+    try (Blas.OwnLimits two = Blas.withOwnLimits(2)) {
+      Blas.forEachTile(
+          2,
+          tile -> {
+            atWork.add(Thread.currentThread());
+            both.countDown();
+            await(both);
+          });
+    }
+    assertThat(atWork).hasSize(2);
+    Blas.setThreads(2);
     assertThat(ofAnother.get()).isEqualTo(2);
     assertThat(Blas.threads()).isEqualTo(2);
   }

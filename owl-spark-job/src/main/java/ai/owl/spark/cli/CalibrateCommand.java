@@ -63,7 +63,9 @@ final class CalibrateCommand implements Callable<Integer> {
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session =
             SparkContexts.open(
-                "calibrate", List.of(RowCode.Group.FORWARD, RowCode.Group.SELECTION))) {
+                "calibrate",
+                List.of(RowCode.Group.FORWARD, RowCode.Group.SELECTION),
+                computeFlags.compute())) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       ModelLayout layout = ModelLayout.of(Checkpoint.open(storage, model));

@@ -9,6 +9,8 @@ import ai.owl.calibration.WindowSampling;
 import ai.owl.checkpoint.Storage;
 import ai.owl.evaluation.Perplexity;
 import ai.owl.evaluation.TextGenerator;
+import ai.owl.kernel.Compute;
+import ai.owl.kernel.RowCode;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
@@ -104,7 +106,8 @@ final class DemoCommand implements Callable<Integer> {
           "Cannot show OWL at --sparsity " + sparsity + ": " + owl.risk(sparsity).get());
     }
     try (ConsoleProgress progress = ConsoleProgress.brief();
-        SparkSession session = SparkContexts.open("demo", SparkContexts.PRUNED_MODELS)) {
+        SparkSession session =
+            SparkContexts.open("demo", List.of(RowCode.Group.values()), Compute.FLOAT32)) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       requireOurs(storage);

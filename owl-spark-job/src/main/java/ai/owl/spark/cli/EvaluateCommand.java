@@ -119,7 +119,8 @@ final class EvaluateCommand implements Callable<Integer> {
     TaskSuite.Options options = taskFlags.options(tasks, "--tasks");
     String data = triesTasks ? taskFlags.data("--tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
-        SparkSession session = SparkContexts.open("evaluate", SparkContexts.PRUNED_MODELS)) {
+        SparkSession session =
+            SparkContexts.open("evaluate", SparkContexts.PRUNED_MODELS, computeFlags.compute())) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       // What can be refused at once is refused before any text is tokenized.

@@ -6,7 +6,6 @@ import ai.owl.allocation.Uniform;
 import ai.owl.calibration.Samples;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
-import ai.owl.kernel.Compute;
 import ai.owl.kernel.RowCode;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.OutputCheckpoint;
@@ -208,7 +207,8 @@ final class PruneCommand implements Callable<Integer> {
     String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session =
-            SparkContexts.open("prune", code(asked, !evaluate.isEmpty() || triesTasks))) {
+            SparkContexts.open(
+                "prune", code(asked, !evaluate.isEmpty() || triesTasks), asked.compute())) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       // What can be refused at once is refused before any text is tokenized.
@@ -286,7 +286,7 @@ final class PruneCommand implements Callable<Integer> {
     }
     boolean isSequential =
         options.pruner().needsStatistics() && options.propagation() == Propagation.SEQUENTIAL;
-    if ((isSequential || evaluates) && options.compute() == Compute.FLOAT32) {
+    if (isSequential || evaluates) {
       code.add(RowCode.Group.SPARSE);
     }
     return code;

@@ -22,12 +22,12 @@ final class SparkContexts {
    *
    * @param code what the command computes with, in the order in which it does
    */
-  static SparkSession open(String name, List<RowCode.Group> code) {
+  static SparkSession open(String name, List<RowCode.Group> code, Compute compute) {
     SparkConf conf = new SparkConf();
     OwlKryoRegistrator.configure(conf);
     conf.setIfMissing("spark.app.name", "owl " + name);
     if (!conf.contains("spark.master")) {
-      loadKernels(code);
+      loadKernels(code, compute);
       conf.set("spark.master", "local[*]");
       conf.setIfMissing("spark.ui.enabled", "false");
       conf.setIfMissing("spark.driver.host", "127.0.0.1");
@@ -40,14 +40,14 @@ final class SparkContexts {
    * The native libraries take as long to load as a session to start, and the vector code to
    * compile: all at once.
    */
-  private static void loadKernels(List<RowCode.Group> code) {
+  private static void loadKernels(List<RowCode.Group> code, Compute compute) {
     Thread loading =
         new Thread(
             () -> {
               try {
-                RowCode.prepare(code);
+                RowCode.prepare(code, compute);
                 Blas.threads();
-                Compute.FLOAT32.implementation();
+                compute.implementation();
               } catch (LinkageError | OutOfMemoryError | RuntimeException e) {
                 // Whoever computes first meets it himself, and reports it.
               }

@@ -225,7 +225,8 @@ final class SweepCommand implements Callable<Integer> {
     boolean triesTasks = !tasks.isEmpty() || !taskFlags.files().isEmpty();
     String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
-        SparkSession session = SparkContexts.open("sweep", SparkContexts.PRUNED_MODELS)) {
+        SparkSession session =
+            SparkContexts.open("sweep", SparkContexts.PRUNED_MODELS, computeFlags.compute())) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       for (AllocationChoice list : lists) {

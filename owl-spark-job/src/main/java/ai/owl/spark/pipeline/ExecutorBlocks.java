@@ -23,6 +23,8 @@ import java.util.concurrent.Semaphore;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.bytedeco.javacpp.Pointer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The decoder blocks that are in memory on this executor, shared by its tasks: each is read from
@@ -30,11 +32,8 @@ import org.bytedeco.javacpp.Pointer;
  * kept: the one at work and the one that comes next.
  */
 final class ExecutorBlocks {
+  private static final Logger LOG = LoggerFactory.getLogger(ExecutorBlocks.class);
   private static final int KEPT = 2;
-
-  static {
-    RowCode.prepare(); // while the first block is read
-  }
 
   private static final Map<Key, Entry> ENTRIES = new HashMap<>();
   private static final Deque<ForwardBuffers> IDLE_BUFFERS = new ArrayDeque<>();
@@ -143,14 +142,18 @@ final class ExecutorBlocks {
             },
             "owl-prefetch-block-" + layout.index());
     reader.setDaemon(true);
-    reader.start();
+    try {
+      reader.start();
+    } catch (OutOfMemoryError e) { // no thread is to be had
+      LOG.warn("Cannot read block {} before it is asked for: {}", layout.index(), e.toString());
+    }
   }
 
   /**
    * The block pruned: made from the dense copy in memory if nobody uses that any more, else from
    * storage.
    *
-   * @param next dense blocks that will be asked for soon, and are read meanwhile
+   * @param next dense blocks that will be asked for soon, and are read while this one is pruned
    */
   static Lease pruned(Source source, PrunedBlock task, List<BlockLayout> next) {
     BlockLayout layout = task.layout();
@@ -175,17 +178,15 @@ final class ExecutorBlocks {
         key,
         entry,
         () -> {
-          next.forEach(block -> prefetch(source, block));
-          // The executor's other tasks wait for this one.
-          try (Blas.OwnLimits ignored = Blas.share(cores(TaskContext.get()))) {
-            DecoderBlock block = inMemory.isPresent() ? inMemory.get() : read(source, layout);
-            try {
-              BlockPruner.prune(block, task.pruner(), task.statistics(), task.patterns());
-              return block;
-            } catch (RuntimeException | Error e) {
-              block.close();
-              throw e;
-            }
+          DecoderBlock block = inMemory.isPresent() ? inMemory.get() : read(source, layout);
+          // The executor's other tasks wait for it.
+          try (Blas.OwnLimits ignored = Blas.withOwnLimits(cores(TaskContext.get()))) {
+            next.forEach(other -> prefetch(source, other));
+            BlockPruner.prune(block, task.pruner(), task.statistics(), task.patterns());
+            return block;
+          } catch (RuntimeException | Error e) {
+            block.close();
+            throw e;
           }
         });
     return new Lease(entry);
@@ -248,14 +249,19 @@ final class ExecutorBlocks {
 
   /**
    * Lets the products of all tasks here share the executor's cores as they have use for them: for
-   * tasks that differ in length, of which the last would be alone with its own core.
+   * tasks that differ in length, of which the last would be alone with its own core, and for those
+   * of which only a few are at work at once.
    */
   static void shareCpus(TaskContext task) {
+    if (task == null || task.getLocalProperty(CORES) == null) {
+      useTaskCpus(task);
+      return;
+    }
     int cores = cores(task);
     Blas.setThreads(cores, cores);
   }
 
-  /** Of this executor, or of the task where nobody has told. */
+  /** Cores of this executor, or the task's own where {@link #tellCluster} was not called. */
   private static int cores(TaskContext task) {
     if (task == null) {
       return 1;
@@ -294,6 +300,7 @@ final class ExecutorBlocks {
   }
 
   private static DecoderBlock read(Source source, BlockLayout layout) throws IOException {
+    RowCode.prepare(); // meanwhile, should nobody have done so
     try (TensorReader reader = new TensorReader(source.storage())) {
       return DecoderBlock.load(source.config(), layout, reader);
     }

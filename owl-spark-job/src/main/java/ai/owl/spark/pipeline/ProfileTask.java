@@ -31,8 +31,8 @@ record ProfileTask(
   static LayerProfile carryOut(
       ExecutorBlocks.Source source, ProfileTask task, WorkCounters counters)
       throws IOException, InterruptedException {
+    ExecutorBlocks.shareCpus(TaskContext.get()); // with tasks that wait for their turn
     ExecutorBlocks.acquireForFlatJob();
-    ExecutorBlocks.shareCpus(TaskContext.get()); // those of the tasks that wait for their turn
     try (TensorReader reader = new TensorReader(source.storage());
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), task.block(), reader)) {
       LayerProfile profile =

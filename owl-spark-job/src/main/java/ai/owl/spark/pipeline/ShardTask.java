@@ -66,8 +66,8 @@ sealed interface ShardTask extends Serializable {
           List.of(copy.shard().finish(storage, receipt, copy.linears())), copy.linears());
     }
     PrunedBlock plan = task instanceof Prune prune ? prune.plan() : ((Count) task).plan();
+    ExecutorBlocks.shareCpus(TaskContext.get()); // with tasks that wait for their turn
     ExecutorBlocks.acquireForFlatJob();
-    ExecutorBlocks.shareCpus(TaskContext.get()); // those of the tasks that wait for their turn
     try (TensorReader reader = new TensorReader(storage);
         DecoderBlock block = DecoderBlock.loadWeights(source.config(), plan.layout(), reader)) {
       List<PrunedLinear> linears =

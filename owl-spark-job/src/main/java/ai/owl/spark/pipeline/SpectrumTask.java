@@ -22,13 +22,13 @@ record SpectrumTask(LinearLayer linear, long blockWeights) implements Serializab
   /** Does the work on an executor. */
   static Spectrum carryOut(ExecutorBlocks.Source source, SpectrumTask task)
       throws IOException, InterruptedException {
+    ExecutorBlocks.useTaskCpus(TaskContext.get());
     LinearLayer linear = task.linear();
     long bytes =
         Float.BYTES * linear.weight().elements()
             + Spectrum.workingBytes(linear.outFeatures(), linear.inFeatures());
     int shares = ExecutorBlocks.matrixShares(bytes, Float.BYTES * task.blockWeights());
     ExecutorBlocks.FLAT_JOB_MATRICES.acquire(shares);
-    ExecutorBlocks.shareCpus(TaskContext.get()); // those of the tasks that wait for their turn
     try (TensorReader reader = new TensorReader(source.storage());
         Matrix weight = reader.readMatrix(linear.weight())) {
       return Spectrum.of(weight);

@@ -10,7 +10,6 @@ import ai.owl.allocation.Owl;
 import ai.owl.allocation.Rounding;
 import ai.owl.allocation.SparsityAllocator;
 import ai.owl.allocation.Uniform;
-import ai.owl.kernel.Compute;
 import ai.owl.kernel.RowCode;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.PruneOptions;
@@ -23,17 +22,13 @@ import ai.owl.pruning.Wanda;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
-/** What a process compiles before it is needed: nothing that never is. */
+/** What a process compiles before it is needed. */
 class PruneCommandTest {
   private static final Pruner WANDA = new MetricPruner(new Wanda());
   private static final Pruner MAGNITUDE = new MetricPruner(new Magnitude());
 
   private static List<RowCode.Group> code(
-      Pruner pruner,
-      SparsityAllocator allocator,
-      Propagation propagation,
-      Compute compute,
-      boolean evaluates) {
+      Pruner pruner, SparsityAllocator allocator, Propagation propagation, boolean evaluates) {
     return PruneCommand.code(
         new PruneOptions(
             "model",
@@ -43,29 +38,25 @@ class PruneCommandTest {
             allocator,
             Rounding.MEAN_PRESERVING,
             propagation,
-            false,
-            compute),
+            false),
         evaluates);
   }
 
   @Test
   void sequencesRunThroughPrunedBlocksInSequentialPropagationAndInEvaluation() {
     Owl owl = new Owl(5, 0.08);
-    assertThat(code(WANDA, owl, Propagation.SEQUENTIAL, Compute.FLOAT32, false))
+    assertThat(code(WANDA, owl, Propagation.SEQUENTIAL, false))
         .containsExactly(FORWARD, SELECTION, SPARSE);
-    assertThat(code(WANDA, owl, Propagation.DENSE, Compute.FLOAT32, false))
-        .containsExactly(FORWARD, SELECTION);
-    assertThat(code(WANDA, owl, Propagation.DENSE, Compute.FLOAT32, true))
+    assertThat(code(WANDA, owl, Propagation.DENSE, false)).containsExactly(FORWARD, SELECTION);
+    assertThat(code(WANDA, owl, Propagation.DENSE, true))
         .containsExactly(FORWARD, SELECTION, SPARSE);
-    assertThat(code(new SparseGpt(), owl, Propagation.SEQUENTIAL, Compute.FLOAT32, false))
+    assertThat(code(new SparseGpt(), owl, Propagation.SEQUENTIAL, false))
         .containsExactly(FORWARD, SELECTION, COMPENSATION, SPARSE);
-    assertThat(code(WANDA, owl, Propagation.SEQUENTIAL, Compute.BFLOAT16, true))
-        .containsExactly(FORWARD, SELECTION);
   }
 
   @Test
   void magnitudesAloneNeedNoPass() {
-    assertThat(code(MAGNITUDE, new Uniform(), Propagation.SEQUENTIAL, Compute.FLOAT32, false))
+    assertThat(code(MAGNITUDE, new Uniform(), Propagation.SEQUENTIAL, false))
         .containsExactly(SELECTION);
   }
 }
