@@ -351,8 +351,8 @@ public final class RateMeasurement {
     double pairs = costs.attentionPairs(0, tokens) / tokens - costs.attentionPairs(0, few) / few;
     double flopsPerPair = costs.attentionFlops(0, tokens) / costs.attentionPairs(0, tokens);
     double rest = best(longer, Pass::total) - costs.linearFlops(tokens) / linear;
-    // Noise may hide what little there is of it.
-    double ofPairs = Math.max(perToken / pairs, flopsPerPair / (2 * linear));
+    // Noise may hide what little there is of it; no product is faster than a linear layer's.
+    double ofPairs = Math.max(perToken / pairs, flopsPerPair / linear);
     double attention =
         Math.min(ofPairs * costs.attentionPairs(0, tokens), Math.max(0.9 * rest, 0.01 * down));
     double elementwise = Math.max(rest - attention, 0.01 * down);
