@@ -3,12 +3,14 @@ package ai.owl.benchmark;
 import ai.owl.kernel.Blas;
 import ai.owl.kernel.Compute;
 import com.sun.jna.Function;
+import com.sun.jna.Library;
 import com.sun.jna.NativeLibrary;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -59,6 +61,7 @@ final class Machine {
   static List<String> implementation() {
     return List.of(
         "products: " + Compute.FLOAT32.implementation() + ", " + Blas.threads() + " threads",
+        "of bfloat16: " + Compute.BFLOAT16.implementation(),
         "OpenBLAS: " + blas(),
         "vectors: "
             + (hasVectors() ? VectorLimits.species() : "module jdk.incubator.vector is not there"));
@@ -68,26 +71,33 @@ final class Machine {
     return ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
   }
 
+  /** What dlopen takes for: symbols of this library are for who asks it, and for nobody else. */
+  private static final int LAZY_AND_LOCAL = 1;
+
   /**
    * OpenBLAS's version and the processor it took this one for, from the library itself, which
-   * JavaCPP has loaded but does not ask.
+   * JavaCPP has loaded but does not ask. Of the two that it brings along this has to be the one
+   * that is in use: the other would start threads, and take over functions that were not called
+   * before.
    */
   private static String blas() {
     try {
       File folder = new File(Loader.load(openblas.class)).getParentFile();
+      String maps = Files.readString(Path.of("/proc/self/maps"));
       String file =
-          Stream.of("libopenblas.so.0", "libopenblas.so", "libopenblas_nolapack.so.0")
+          Stream.of("libopenblas_nolapack.so.0", "libopenblas.so.0")
               .map(name -> new File(folder, name).getPath())
-              .filter(path -> new File(path).exists())
+              .filter(maps::contains)
               .findFirst()
               .orElseThrow();
-      NativeLibrary library = NativeLibrary.getInstance(file);
+      NativeLibrary library =
+          NativeLibrary.getInstance(file, Map.of(Library.OPTION_OPEN_FLAGS, LAZY_AND_LOCAL));
       Function core = library.getFunction("openblas_get_corename");
       Function config = library.getFunction("openblas_get_config");
       return config.invokeString(new Object[0], false)
           + ", kernels for "
           + core.invokeString(new Object[0], false);
-    } catch (RuntimeException | UnsatisfiedLinkError e) {
+    } catch (IOException | RuntimeException | UnsatisfiedLinkError e) {
       return "of an unknown version";
     }
   }

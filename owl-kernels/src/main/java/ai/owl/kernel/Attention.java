@@ -1,11 +1,14 @@
 package ai.owl.kernel;
 
+import ai.owl.tensor.Bfloat16;
 import ai.owl.tensor.Matrix;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.FloatPointer;
 
 /**
  * Softmax attention with grouped queries: {@code out_h = softmax(c(scale · q_h · k_gᵀ) + mask) ·
@@ -38,9 +41,41 @@ public record Attention(
    */
   private static final int ROWS = 128;
 
+  /**
+   * Tokens of a sequence from which on its factors are rounded. Where many short ones come by, each
+   * of another length, oneDNN would plan a product for every one of them.
+   */
+  private static final int SHORTEST_ROUNDED = 64;
+
+  /** Width of heads from which on that is faster: by a fifth here, by a third at 64. */
+  private static final int NARROWEST_ROUNDED = 32;
+
   /** Room for the scores of sequences of up to {@code tokens} tokens; to be closed. */
   public static Scores scores(int tokens) {
-    return new Scores(tokens);
+    return scores(tokens, Compute.FLOAT32);
+  }
+
+  /**
+   * Room for the scores of sequences of up to {@code tokens} tokens; to be closed.
+   *
+   * @param compute what whole sequences are attended to in: with {@link Compute#BFLOAT16}, where
+   *     the processor has it and there are {@value #SHORTEST_ROUNDED} tokens or more and heads of
+   *     {@value #NARROWEST_ROUNDED} or wider, queries, keys, values and the softmax's weights are
+   *     rounded before they are multiplied; scores and sums are float32
+   */
+  public static Scores scores(int tokens, Compute compute) {
+    boolean isRounded = compute == Compute.BFLOAT16 && compute.piecesOfExact() == 1;
+    return new Scores(tokens, isRounded);
+  }
+
+  /**
+   * Bytes that {@link #scores} take in a thread that works alone, at most, on any processor.
+   *
+   * @param width of queries, of keys and of values together
+   */
+  public static long scoresBytes(long width, int tokens, Compute compute) {
+    long rounded = compute == Compute.BFLOAT16 ? Short.BYTES * (ROWS + width) : 0;
+    return (Float.BYTES * (long) ROWS + rounded) * tokens;
   }
 
   /**
@@ -49,18 +84,47 @@ public record Attention(
    */
   public static final class Scores implements AutoCloseable {
     private final int tokens;
+    private final boolean isRounded;
+    private final Operand queries = new Operand();
+    private final Operand keys = new Operand();
+    private final Operand values = new Operand();
     private final List<Block> all = new ArrayList<>();
     private final Deque<Block> idle = new ArrayDeque<>();
 
-    private Scores(int tokens) {
+    private Scores(int tokens, boolean isRounded) {
       this.tokens = tokens;
+      this.isRounded = isRounded;
     }
 
-    record Block(Matrix scores, float[] row) {}
+    /**
+     * @param scores (128, tokens)
+     * @param row of them
+     * @param weights those of the softmax in bfloat16, (128, tokens); empty where none are rounded
+     * @param rounded row of them
+     */
+    record Block(Matrix scores, float[] row, BytePointer weights, byte[] rounded) {
+      private static Block of(int tokens, boolean isRounded) {
+        int rows = Math.min(ROWS, tokens);
+        Matrix scores = new Matrix(rows, tokens);
+        try {
+          long bytes = isRounded ? (long) Short.BYTES * rows * tokens : 0;
+          BytePointer weights = bytes == 0 ? new BytePointer() : new BytePointer(bytes);
+          return new Block(scores, new float[tokens], weights, new byte[Short.BYTES * tokens]);
+        } catch (OutOfMemoryError e) {
+          scores.close();
+          throw e;
+        }
+      }
+
+      private void close() {
+        scores.close();
+        weights.close();
+      }
+    }
 
     synchronized Block take() {
       if (idle.isEmpty()) {
-        Block block = new Block(new Matrix(Math.min(ROWS, tokens), tokens), new float[tokens]);
+        Block block = Block.of(tokens, isRounded);
         all.add(block);
         return block;
       }
@@ -73,16 +137,19 @@ public record Attention(
 
     @Override
     public void close() {
-      all.forEach(block -> block.scores().close());
+      all.forEach(Block::close);
       all.clear();
       idle.clear();
+      queries.close();
+      keys.close();
+      values.close();
     }
   }
 
   /** Works on a block of query rows of one head, from a row on. */
   @FunctionalInterface
   private interface RowBlock {
-    void attend(int head, int first, int queries, Matrix scores, float[] row);
+    void attend(int head, int first, int queries, Scores.Block block);
   }
 
   /**
@@ -99,7 +166,7 @@ public record Attention(
           Scores.Block block = scores.take();
           try {
             int queries = Math.min(tokens, first + ROWS) - first;
-            work.attend(tile % heads, first, queries, block.scores(), block.row());
+            work.attend(tile % heads, first, queries, block);
           } finally {
             scores.giveBack(block);
           }
@@ -108,7 +175,49 @@ public record Attention(
 
   /** Attention of a whole sequence: no positions before the first query. */
   public void apply(Matrix q, Matrix k, Matrix v, Scores scores, Matrix out) {
-    apply(q, k, v, 0, scores, out);
+    if (scores.isRounded && q.rows() >= SHORTEST_ROUNDED && headDim >= NARROWEST_ROUNDED) {
+      applyRounded(q, k, v, scores, out);
+    } else {
+      apply(q, k, v, 0, scores, out);
+    }
+  }
+
+  private void applyRounded(Matrix q, Matrix k, Matrix v, Scores scores, Matrix out) {
+    int tokens = (int) q.rows();
+    scores.queries.of(q).takeApart(1);
+    scores.keys.of(k).takeApart(1);
+    scores.values.of(v).takeApart(1);
+    forEachBlock(
+        tokens,
+        scores,
+        (head, first, queries, block) -> {
+          int column = head * headDim;
+          int group = head / (heads / keyValueHeads) * headDim;
+          int end = isCausal ? first + queries : tokens;
+          int start = window == 0 ? 0 : Math.max(0, first - window + 1);
+          int keys = end - start;
+          // Rows as long as the sequence and not as the room: no bit may depend on the room.
+          new OneDnn.Part(queries, keys, headDim, q.cols(), true, k.cols(), tokens, scale)
+              .multiply(
+                  scores.queries.piece(0, first, column),
+                  scores.keys.piece(0, start, group),
+                  block.scores().pointer(0, 0));
+          for (int i = 0; i < queries; i++) {
+            FloatPointer row = block.scores().pointer(0, 0).getPointer((long) i * tokens);
+            row.get(block.row(), 0, keys);
+            softmax(block.row(), first, i, start, keys);
+            Bfloat16.round(block.row(), keys, block.rounded());
+            block
+                .weights()
+                .getPointer((long) Short.BYTES * i * tokens)
+                .put(block.rounded(), 0, Short.BYTES * keys);
+          }
+          new OneDnn.Part(queries, headDim, keys, tokens, false, v.cols(), out.cols(), 1)
+              .multiply(
+                  block.weights(),
+                  scores.values.piece(0, start, group),
+                  out.pointer(first, column));
+        });
   }
 
   /**
@@ -124,16 +233,16 @@ public record Attention(
     forEachBlock(
         tokens,
         scores,
-        (head, first, queries, block, row) -> {
+        (head, first, queries, block) -> {
           int column = head * headDim;
           int group = head / (heads / keyValueHeads) * headDim;
           // Keys up to the last of these queries, or all.
           int end = past + (isCausal ? first + queries : tokens);
           int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
           int keys = end - start;
-          score(q, first, column, queries, k, start, group, keys, block, 0);
-          softmax(block, row, past + first, queries, start, end);
-          mix(block, 0, queries, keys, v, start, group, 0f, out, first, column);
+          score(q, first, column, queries, k, start, group, keys, block.scores(), 0);
+          softmax(block, past + first, queries, start, end);
+          mix(block.scores(), 0, queries, keys, v, start, group, 0f, out, first, column);
         });
   }
 
@@ -161,7 +270,7 @@ public record Attention(
     forEachBlock(
         tokens,
         scores,
-        (head, first, queries, block, row) -> {
+        (head, first, queries, block) -> {
           int column = head * headDim;
           int group = head / (heads / keyValueHeads) * headDim;
           int end = past + (isCausal ? first + queries : tokens);
@@ -170,15 +279,26 @@ public record Attention(
           int skipped = Math.max(0, start - past); // keys behind it that nobody sees any more
           int own = end - past - skipped;
           if (before > 0) {
-            score(q, first, column, queries, prefixKeys, start, group, before, block, 0);
+            score(q, first, column, queries, prefixKeys, start, group, before, block.scores(), 0);
           }
-          score(q, first, column, queries, k, skipped, group, own, block, before);
-          softmax(block, row, past + first, queries, start, end);
+          score(q, first, column, queries, k, skipped, group, own, block.scores(), before);
+          softmax(block, past + first, queries, start, end);
           if (before > 0) {
-            mix(block, 0, queries, before, prefixValues, start, group, 0f, out, first, column);
+            mix(
+                block.scores(),
+                0,
+                queries,
+                before,
+                prefixValues,
+                start,
+                group,
+                0f,
+                out,
+                first,
+                column);
           }
           float beta = before > 0 ? 1f : 0f;
-          mix(block, before, queries, own, v, skipped, group, beta, out, first, column);
+          mix(block.scores(), before, queries, own, v, skipped, group, beta, out, first, column);
         });
   }
 
@@ -242,25 +362,28 @@ public record Attention(
   /**
    * Turns the scores of some queries into weights.
    *
-   * @param scores (queries or more, end − start or more)
    * @param position of the first query
    * @param start position of the first key
    * @param end position behind the last key
    */
-  private void softmax(Matrix scores, float[] row, int position, int queries, int start, int end) {
-    int keys = end - start;
+  private void softmax(Scores.Block block, int position, int queries, int start, int end) {
     for (int i = 0; i < queries; i++) {
-      int from = window == 0 ? 0 : Math.max(0, position + i - window + 1) - start;
-      int to = isCausal ? position + i + 1 - start : keys;
-      scores.copyTo(i, 0, row, 0, keys);
-      if (cap > 0) {
-        for (int j = from; j < to; j++) {
-          row[j] = SoftCap.of(row[j], cap);
-        }
-      }
-      softmax(row, from, to, keys);
-      scores.copyFrom(i, 0, row, 0, keys);
+      block.scores().copyTo(i, 0, block.row(), 0, end - start);
+      softmax(block.row(), position, i, start, end - start);
+      block.scores().copyFrom(i, 0, block.row(), 0, end - start);
     }
+  }
+
+  /** Turns the scores of query i of a block into weights. */
+  private void softmax(float[] row, int position, int i, int start, int keys) {
+    int from = window == 0 ? 0 : Math.max(0, position + i - window + 1) - start;
+    int to = isCausal ? position + i + 1 - start : keys;
+    if (cap > 0) {
+      for (int j = from; j < to; j++) {
+        row[j] = SoftCap.of(row[j], cap);
+      }
+    }
+    softmax(row, from, to, keys);
   }
 
   /**

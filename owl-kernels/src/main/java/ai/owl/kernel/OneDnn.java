@@ -11,6 +11,7 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_amx;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_bf16;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_data_type_undef;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_eltwise_linear;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_engine_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_f32;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_format_tag_any;
@@ -22,6 +23,7 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_create_with_tag;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_destroy;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_desc_get_size;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_destroy;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_eltwise;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_append_sum;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_create;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_post_ops_destroy;
@@ -271,67 +273,22 @@ final class OneDnn {
   }
 
   /**
-   * The shape of a product {@code c = x · wᵀ}, or {@code c += x · wᵀ}.
-   *
-   * @param m rows of x
-   * @param weights shape and layout of w
-   * @param strideC from row to row of c
+   * The shape of a product. Plans are made when a shape is first met, and kept for {@link #SHAPES}
+   * of them.
    */
-  record Product(int m, Packing weights, int strideC, boolean accumulates) {
-    static final Map<Product, Plan> PLANS = new ConcurrentHashMap<>();
+  sealed interface Shape {
+    Map<Shape, Plan> PLANS = new ConcurrentHashMap<>();
 
-    record Plan(
-        dnnl_primitive_desc description,
-        dnnl_primitive primitive,
-        dnnl_memory_desc x,
-        dnnl_memory_desc c) {
-      /** Which the description owns. */
-      dnnl_memory_desc scratchpad() {
-        return dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
-      }
-
-      void destroy() {
-        dnnl_primitive_destroy(primitive);
-        dnnl_primitive_desc_destroy(description);
-        dnnl_memory_desc_destroy(x);
-        dnnl_memory_desc_destroy(c);
-      }
-    }
-
-    private Plan make() {
-      dnnl_primitive_attr attributes = new dnnl_primitive_attr();
-      check(dnnl_primitive_attr_create(attributes), "plan a product");
-      check(
-          dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
-          "plan a product");
-      if (accumulates) {
-        dnnl_post_ops sum = new dnnl_post_ops();
-        check(dnnl_post_ops_create(sum), "plan a sum");
-        check(dnnl_post_ops_append_sum(sum, 1f, 0, dnnl_data_type_undef), "plan a sum");
-        check(dnnl_primitive_attr_set_post_ops(attributes, sum), "plan a sum");
-        dnnl_post_ops_destroy(sum); // copied, as the attributes are
-      }
-      dnnl_memory_desc x = strided(m, weights.k(), dnnl_bf16, weights.k(), 1);
-      dnnl_memory_desc c = strided(m, weights.n(), dnnl_f32, strideC, 1);
-      dnnl_primitive_desc plan = new dnnl_primitive_desc();
-      check(
-          dnnl_matmul_primitive_desc_create(
-              plan, Engine.CPU, x, weights.layout(), null, c, attributes),
-          "plan a product of " + this);
-      dnnl_primitive_attr_destroy(attributes);
-      dnnl_primitive primitive = new dnnl_primitive();
-      check(dnnl_primitive_create(primitive, plan), "make a product of " + this);
-      return new Plan(plan, primitive, x, c);
-    }
+    Plan make();
 
     /**
      * Carries it out.
      *
-     * @param x (m, k) in bfloat16, rows one behind the other
-     * @param w packed
-     * @param c (m, n) in float32
+     * @param x left factor, bfloat16
+     * @param w right factor, bfloat16
+     * @param c product, float32
      */
-    void multiply(Pointer x, Pointer w, Pointer c) {
+    default void multiply(Pointer x, Pointer w, Pointer c) {
       Worker worker = WORKERS.get();
       Plan plan = PLANS.get(this);
       boolean isKept = true;
@@ -340,27 +297,135 @@ final class OneDnn {
         isKept = PLANS.size() < SHAPES && PLANS.putIfAbsent(this, plan) == null;
       }
       try {
-        multiply(plan, worker, x, w, c);
+        plan.carryOut(worker, x, w, c);
       } finally {
         if (!isKept) {
           plan.destroy();
         }
       }
     }
+  }
 
-    private void multiply(Plan plan, Worker worker, Pointer x, Pointer w, Pointer c) {
-      dnnl_memory_desc scratchpad = plan.scratchpad();
+  /**
+   * How a product is carried out.
+   *
+   * @param w not owned where it is the layout of packed weights
+   */
+  private record Plan(
+      dnnl_primitive_desc description,
+      dnnl_primitive primitive,
+      dnnl_memory_desc x,
+      dnnl_memory_desc w,
+      dnnl_memory_desc c,
+      boolean ownsW) {
+
+    static Plan of(
+        dnnl_memory_desc x,
+        dnnl_memory_desc w,
+        boolean ownsW,
+        dnnl_memory_desc c,
+        dnnl_post_ops after,
+        Shape shape) {
+      dnnl_primitive_attr attributes = new dnnl_primitive_attr();
+      check(dnnl_primitive_attr_create(attributes), "plan a product");
+      check(
+          dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
+          "plan a product");
+      check(dnnl_primitive_attr_set_post_ops(attributes, after), "plan what follows a product");
+      dnnl_post_ops_destroy(after); // copied, as the attributes are
+      dnnl_primitive_desc plan = new dnnl_primitive_desc();
+      check(
+          dnnl_matmul_primitive_desc_create(plan, Engine.CPU, x, w, null, c, attributes),
+          "plan a product of " + shape);
+      dnnl_primitive_attr_destroy(attributes);
+      dnnl_primitive primitive = new dnnl_primitive();
+      check(dnnl_primitive_create(primitive, plan), "make a product of " + shape);
+      return new Plan(plan, primitive, x, w, c, ownsW);
+    }
+
+    private void carryOut(Worker worker, Pointer left, Pointer right, Pointer product) {
+      // Which the description owns.
+      dnnl_memory_desc scratchpad =
+          dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
       try (Operands operands = new Operands()) {
         operands
-            .add(DNNL_ARG_SRC, plan.x(), x)
-            .add(DNNL_ARG_WEIGHTS, weights.layout(), w)
-            .add(DNNL_ARG_DST, plan.c(), c)
+            .add(DNNL_ARG_SRC, x, left)
+            .add(DNNL_ARG_WEIGHTS, w, right)
+            .add(DNNL_ARG_DST, c, product)
             .add(
                 DNNL_ARG_SCRATCHPAD,
                 scratchpad,
                 worker.scratchpad(dnnl_memory_desc_get_size(scratchpad)));
-        operands.execute(worker, plan.primitive());
+        operands.execute(worker, primitive);
       }
+    }
+
+    private void destroy() {
+      dnnl_primitive_destroy(primitive);
+      dnnl_primitive_desc_destroy(description);
+      dnnl_memory_desc_destroy(x);
+      dnnl_memory_desc_destroy(c);
+      if (ownsW) {
+        dnnl_memory_desc_destroy(w);
+      }
+    }
+  }
+
+  private static dnnl_post_ops nothingAfter() {
+    dnnl_post_ops after = new dnnl_post_ops();
+    check(dnnl_post_ops_create(after), "plan what follows a product");
+    return after;
+  }
+
+  /**
+   * {@code c = x · wᵀ}, or {@code c += x · wᵀ}, for x (m, k), rows one behind the other, and packed
+   * weights (n, k).
+   *
+   * @param m rows of x
+   * @param weights shape and layout of w
+   * @param strideC from row to row of c
+   */
+  record Product(int m, Packing weights, int strideC, boolean accumulates) implements Shape {
+    @Override
+    public Plan make() {
+      dnnl_post_ops after = nothingAfter();
+      if (accumulates) {
+        check(dnnl_post_ops_append_sum(after, 1f, 0, dnnl_data_type_undef), "plan a sum");
+      }
+      return Plan.of(
+          strided(m, weights.k(), dnnl_bf16, weights.k(), 1),
+          weights.layout(),
+          false,
+          strided(m, weights.n(), dnnl_f32, strideC, 1),
+          after,
+          this);
+    }
+  }
+
+  /**
+   * {@code c = scale · x · w} for x (m, k) and w (k, n) which lie in larger matrices, as
+   * attention's heads do.
+   *
+   * @param strideX from row to row of x
+   * @param strideW from row to row of w; or, where it lies transposed, from column to column
+   * @param strideC from row to row of c
+   */
+  record Part(
+      int m, int n, int k, int strideX, boolean transposesW, int strideW, int strideC, float scale)
+      implements Shape {
+    @Override
+    public Plan make() {
+      dnnl_post_ops after = nothingAfter();
+      if (scale != 1) {
+        check(dnnl_post_ops_append_eltwise(after, dnnl_eltwise_linear, scale, 0), "plan a scale");
+      }
+      return Plan.of(
+          strided(m, k, dnnl_bf16, strideX, 1),
+          transposesW ? strided(k, n, dnnl_bf16, 1, strideW) : strided(k, n, dnnl_bf16, strideW, 1),
+          true,
+          strided(m, n, dnnl_f32, strideC, 1),
+          after,
+          this);
     }
   }
 

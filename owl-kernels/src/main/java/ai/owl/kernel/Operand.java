@@ -101,7 +101,12 @@ public final class Operand implements AutoCloseable {
 
   /** A piece from a row on. */
   BytePointer piece(int number, long row) {
-    return data.getPointer(number * pieceBytes() + row * x.cols() * Short.BYTES);
+    return piece(number, row, 0);
+  }
+
+  /** A piece from an element on. */
+  BytePointer piece(int number, long row, int col) {
+    return data.getPointer(number * pieceBytes() + (row * x.cols() + col) * Short.BYTES);
   }
 
   /** Number of tiles of {@link RowOperations#TOKENS} tokens; the last may have fewer. */

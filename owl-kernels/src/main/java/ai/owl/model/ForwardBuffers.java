@@ -35,11 +35,13 @@ public final class ForwardBuffers implements AutoCloseable {
 
   /** Bytes that sequences of {@code tokens} tokens need, at most, on any processor. */
   public static long bytes(ModelConfig config, int tokens) {
-    long heads = (long) config.headDim() * (2L * config.heads() + 2L * config.keyValueHeads());
+    long factors = (long) config.headDim() * (config.heads() + 2L * config.keyValueHeads());
+    long attended = (long) config.headDim() * config.heads();
     long inner = (config.isGated() ? 2L : 1L) * config.intermediateSize();
-    long floats = 2L * config.hiddenSize() + heads + inner + 128;
-    long widest = Math.max((long) config.heads() * config.headDim(), config.intermediateSize());
+    long floats = 2L * config.hiddenSize() + factors + attended + inner;
+    long widest = Math.max(attended, config.intermediateSize());
     return Float.BYTES * floats * tokens
+        + Attention.scoresBytes(factors, tokens, config.compute())
         + Operand.bytes(Math.max(widest, config.hiddenSize()), tokens, config.compute());
   }
 
@@ -57,7 +59,7 @@ public final class ForwardBuffers implements AutoCloseable {
       attended = make(tokens, width);
       activated = make(tokens, config.intermediateSize());
       up = make(config.isGated() ? tokens : 0, config.intermediateSize());
-      scores = Attention.scores(tokens);
+      scores = Attention.scores(tokens, config.compute());
       rotations = config.rotary().map(rotary -> rotary.table(tokens));
       capacity = tokens;
     }

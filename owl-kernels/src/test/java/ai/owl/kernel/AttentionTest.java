@@ -1,6 +1,7 @@
 package ai.owl.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import ai.owl.tensor.Matrix;
 import ai.owl.tensor.RandomMatrix;
@@ -115,8 +116,15 @@ class AttentionTest {
     return new Attention(heads, keyValueHeads, headDim, isCausal, window, scale, 0f);
   }
 
-  /** Against a softmax in double precision over the scores in float32. */
   private static void check(Attention attention, int tokens, float scale) {
+    check(attention, tokens, scale, Compute.FLOAT32);
+  }
+
+  /**
+   * Against a softmax in double precision over the scores in float32. Queries and keys are such as
+   * bfloat16 holds.
+   */
+  private static void check(Attention attention, int tokens, float scale, Compute compute) {
     int heads = attention.heads();
     int keyValueHeads = attention.keyValueHeads();
     int d = attention.headDim();
@@ -133,11 +141,13 @@ class AttentionTest {
     try (Matrix q = RandomMatrix.of(queries, tokens, heads * d);
         Matrix k = RandomMatrix.of(keys, tokens, keyValueHeads * d);
         Matrix v = RandomMatrix.of(values, tokens, keyValueHeads * d);
-        Attention.Scores scores = Attention.scores(tokens);
+        Attention.Scores scores = Attention.scores(tokens, compute);
         Matrix out = RandomMatrix.filled(Float.NaN, tokens, heads * d)) {
       spoil(scores);
       attention.apply(q, k, v, scores, out);
       Truth truth = new Truth(tokens, heads * d);
+      double rounding =
+          compute == Compute.BFLOAT16 ? 0x1p-7 : 0; // half of it the values', half the weights'
       double[] weights = new double[tokens];
       for (int head = 0; head < heads; head++) {
         int group = head / (heads / keyValueHeads);
@@ -171,7 +181,7 @@ class AttentionTest {
               expected += part;
               size += Math.abs(part);
             }
-            truth.set(t, head * d + j, expected, tolerance(max) * size);
+            truth.set(t, head * d + j, expected, (tolerance(max) + rounding) * size);
           }
         }
       }
@@ -254,6 +264,63 @@ class AttentionTest {
   }
 
   @Test
+  void roundsFactorsToBfloat16() {
+    for (int tokens : new int[] {1, 63, 64, 127, 128, 129, 257}) {
+      check(attention(2, 2, 34, true, 0), tokens, 1, Compute.BFLOAT16);
+      check(attention(4, 2, 32, true, 100), tokens, 1, Compute.BFLOAT16);
+      check(attention(4, 1, 33, false, 0), tokens, 1, Compute.BFLOAT16);
+    }
+    check(attention(1, 1, 64, true, 0), 700, 1, Compute.BFLOAT16);
+    check(new Attention(2, 2, 32, true, 0, 0.35f, 50f), 131, 100, Compute.BFLOAT16);
+    check(attention(2, 2, 32, true, 0), 131, 1e-20f, Compute.BFLOAT16);
+  }
+
+  /** Whole sequences, from 64 tokens and heads of 32 on. */
+  @Test
+  void roundsWhatIsWorthIt() {
+    assumeThat(OneDnn.hasBfloat16()).isTrue();
+    for (int[] shape : new int[][] {{63, 32, 0}, {64, 32, 1}, {64, 31, 0}}) {
+      int tokens = shape[0];
+      Attention attention = attention(2, 1, shape[1], true, 0);
+      try (Matrix q = RandomMatrix.of(1, tokens, 2 * shape[1]);
+          Matrix k = RandomMatrix.of(2, tokens, shape[1]);
+          Matrix v = RandomMatrix.of(3, tokens, shape[1]);
+          Attention.Scores exact = Attention.scores(tokens);
+          Attention.Scores rounded = Attention.scores(tokens, Compute.BFLOAT16);
+          Matrix one = new Matrix(tokens, 2 * shape[1]);
+          Matrix other = new Matrix(tokens, 2 * shape[1])) {
+        attention.apply(q, k, v, exact, one);
+        attention.apply(q, k, v, rounded, other);
+        assertThat(Arrays.equals(other.toArray(), one.toArray())).isEqualTo(shape[2] == 0);
+        attention.apply(q, k, v, 0, rounded, other); // behind a cache, as of tokens one by one
+        assertThat(other.toArray()).isEqualTo(one.toArray());
+      }
+    }
+  }
+
+  @Test
+  void givesTheSameBitsInAnyRoomOnAnyNumberOfThreads() {
+    int tokens = 201;
+    Attention attention = attention(4, 2, 32, true, 0);
+    try (Matrix q = RandomMatrix.of(1, tokens, 128);
+        Matrix k = RandomMatrix.of(2, tokens, 64);
+        Matrix v = RandomMatrix.of(3, tokens, 64);
+        Attention.Scores fitting = Attention.scores(tokens, Compute.BFLOAT16);
+        Attention.Scores longer = Attention.scores(500, Compute.BFLOAT16);
+        Matrix one = new Matrix(tokens, 128);
+        Matrix other = new Matrix(tokens, 128)) {
+      Blas.setThreads(1);
+      attention.apply(q, k, v, fitting, one);
+      spoil(longer);
+      Blas.setThreads(2);
+      attention.apply(q, k, v, longer, other);
+      assertThat(other.toArray()).isEqualTo(one.toArray());
+      attention.apply(q, k, v, longer, other); // over what the last left there
+      assertThat(other.toArray()).isEqualTo(one.toArray());
+    }
+  }
+
+  @Test
   void masksWhatIsOutsideOfTheSoftmax() {
     float[] row = {5f, 1f, 1f, Float.NaN, 9f, 7f};
     Attention.softmax(row, 1, 3, 5);
@@ -272,6 +339,10 @@ class AttentionTest {
     Attention.Scores.Block block = scores.take();
     fill(block.scores(), Float.NaN);
     Arrays.fill(block.row(), Float.NaN);
+    Arrays.fill(block.rounded(), (byte) -1); // NaN, too
+    if (!block.weights().isNull()) {
+      block.weights().fill(-1);
+    }
     scores.giveBack(block);
   }
 }
