@@ -1,9 +1,13 @@
 package ai.owl.spark.metrics;
 
+import ai.owl.kernel.Compute;
 import com.codahale.metrics.Meter;
 import java.io.Serializable;
+import java.util.SortedMap;
+import java.util.SortedSet;
 import java.util.concurrent.atomic.LongAdder;
 import org.apache.spark.SparkContext;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.util.LongAccumulator;
 
@@ -26,59 +30,77 @@ public final class WorkCounters implements Serializable {
   /** On the driver; null before the first run. */
   private static SparkContext application;
 
-  private static WorkCounters counters;
+  private static Sums sums;
 
-  private final LongAccumulator tokens;
-  private final LongAccumulator blocks;
-  private final LongAccumulator zeros;
+  private final Sums all;
+  private final ProductsAccumulator products;
 
-  private WorkCounters(LongAccumulator tokens, LongAccumulator blocks, LongAccumulator zeros) {
-    this.tokens = tokens;
-    this.blocks = blocks;
-    this.zeros = zeros;
+  /** Of all runs of an application. */
+  private record Sums(LongAccumulator tokens, LongAccumulator blocks, LongAccumulator zeros)
+      implements Serializable {}
+
+  private WorkCounters(Sums all, ProductsAccumulator products) {
+    this.all = all;
+    this.products = products;
   }
 
-  /** The counters of a Spark application, on its driver; they go on from run to run. */
+  /**
+   * The counters of a Spark application, on its driver; they go on from run to run, but for {@link
+   * #products}.
+   */
   public static synchronized WorkCounters of(JavaSparkContext spark) {
     if (application != spark.sc()) {
-      counters =
-          new WorkCounters(
+      sums =
+          new Sums(
               spark.sc().longAccumulator("owl: tokens through blocks"),
               spark.sc().longAccumulator("owl: blocks done"),
               spark.sc().longAccumulator("owl: weights removed"));
       application = spark.sc();
     }
-    return counters;
+    ProductsAccumulator products = new ProductsAccumulator();
+    spark.sc().register(products);
+    return new WorkCounters(sums, products);
+  }
+
+  /** A task begins to run sequences through a block. */
+  public void computes(Compute compute) {
+    String machine = SparkEnv.get().blockManager().blockManagerId().host();
+    products.add(new ProductsAccumulator.Seen(compute.implementation(), machine));
+  }
+
+  /** What finished tasks have made products by: by implementation the machines, in order. */
+  public SortedMap<String, ? extends SortedSet<String>> products() {
+    return products.value();
   }
 
   /** So many tokens, or patches of an image, went through one block. */
   public void throughBlock(long count) {
-    tokens.add(count);
+    all.tokens().add(count);
     PROCESS_TOKENS.mark(count);
   }
 
   /** A block is done with, in one of the passes or jobs that a run consists of. */
   public void blockDone() {
-    blocks.add(1);
+    all.blocks().add(1);
     PROCESS_BLOCKS.increment();
   }
 
   /** So many weights of a linear layer that was pruned are zero. */
   public void removed(long count) {
-    zeros.add(count);
+    all.zeros().add(count);
     PROCESS_ZEROS.add(count);
   }
 
   /** What finished tasks of the application report to the driver; 0 before the first run. */
   static synchronized long allTokens() {
-    return counters == null ? 0 : counters.tokens.value();
+    return sums == null ? 0 : sums.tokens().value();
   }
 
   static synchronized long allBlocks() {
-    return counters == null ? 0 : counters.blocks.value();
+    return sums == null ? 0 : sums.blocks().value();
   }
 
   static synchronized long allZeros() {
-    return counters == null ? 0 : counters.zeros.value();
+    return sums == null ? 0 : sums.zeros().value();
   }
 }

@@ -62,6 +62,7 @@ final class Passes implements AutoCloseable {
   private final int partitions;
   private final FlatJobProgress jobs;
   private final WorkCounters counters;
+  private final ProductFindings products = new ProductFindings();
   private final boolean groups;
 
   /**
@@ -113,7 +114,7 @@ final class Passes implements AutoCloseable {
           record.add(index, merged);
         }
         keep(hidden, 1, record, index + 1);
-        clock.step(name(block));
+        done(block);
       }
     }
     return statistics;
@@ -282,7 +283,7 @@ final class Passes implements AutoCloseable {
         if (index > first) {
           keep(hidden, 1, record, index);
         }
-        clock.step(name(block));
+        done(block);
       }
     }
     return statistics;
@@ -369,7 +370,7 @@ final class Passes implements AutoCloseable {
               describe(PruneRun.PROPAGATE, block), new Step.Advance(through, false, after(block)));
           keep(hidden, BlockGrams.GROUP, record, block.index() + 1);
         }
-        clock.step(name(block));
+        done(block);
       }
     }
     return new Solved(solved, linears);
@@ -583,9 +584,18 @@ final class Passes implements AutoCloseable {
     try (HiddenStates hidden = enter(samples, 1, PassRecord.none(source.storage()), 0)) {
       for (BlockLayout block : blocks) {
         hidden.step(describe(stage, block), through.through(block));
-        clock.step(name(block));
+        done(block);
       }
       return head.apply(hidden);
+    }
+  }
+
+  /** A pass is through with a block. */
+  private void done(BlockLayout block) {
+    clock.step(name(block));
+    String here = source.config().compute().implementation();
+    for (String finding : products.findings(here, counters.products())) {
+      clock.warn(finding);
     }
   }
 

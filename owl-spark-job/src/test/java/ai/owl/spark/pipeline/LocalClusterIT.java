@@ -2,6 +2,7 @@ package ai.owl.spark.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import ai.owl.allocation.AlphaFit;
 import ai.owl.allocation.AlphaPruning;
@@ -10,6 +11,7 @@ import ai.owl.allocation.Global;
 import ai.owl.allocation.Lamp;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.LocalStorage;
+import ai.owl.kernel.Compute;
 import ai.owl.oracle.Fixture;
 import ai.owl.pipeline.LocalPipeline;
 import ai.owl.pipeline.Progress;
@@ -106,5 +108,43 @@ class LocalClusterIT {
           .hasMessageContaining("Cannot read " + relative)
           .hasMessageContaining("on the executors' machines: it exists on the driver's alone");
     }
+  }
+
+  /** As on processors unlike the driver's. */
+  @Test
+  void executorsThatComputeOtherwiseThanTheDriverAreTold() throws Exception {
+    assumeThat(Compute.FLOAT32.implementation()).contains("skipping zeros");
+    Fixture fixture = Fixture.golden("llama-linear-f16");
+    SparkConf conf =
+        SparkForTests.conf(LocalClusterIT.class, "local-cluster[1,1,768]")
+            .set("spark.jars", System.getProperty("owl.jar"))
+            .set("spark.executor.memory", "768m")
+            .set("spark.executor.extraJavaOptions", "-Dowl.sparse.limit=0");
+    List<String> warnings = new ArrayList<>();
+    try (JavaSparkContext spark = new JavaSparkContext(conf)) {
+      new SparkPipeline(spark, new HadoopStorage(spark.hadoopConfiguration()), collecting(warnings))
+          .losses(fixture.model(), fixture.evaluation());
+    }
+    assertThat(warnings).hasSize(1);
+    assertThat(warnings.get(0))
+        .matches("executors make products otherwise than this driver: float32 by OpenBLAS on \\S+");
+  }
+
+  private static Progress collecting(List<String> warnings) {
+    return new Progress() {
+      @Override
+      public void begin(String stage, int steps) {}
+
+      @Override
+      public void step(String what) {}
+
+      @Override
+      public void say(String message) {}
+
+      @Override
+      public void warn(String message) {
+        warnings.add(message);
+      }
+    };
   }
 }
