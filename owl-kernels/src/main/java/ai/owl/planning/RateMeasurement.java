@@ -164,10 +164,12 @@ public final class RateMeasurement {
           rates,
           String.format(
               Locale.ROOT,
-              "measured here on %d of %d cores with %s%s; storage: %s",
+              "measured here on %d of %d cores with %s, in %s, pruned at %s %%%s; storage: %s",
               threads,
               here,
               shapes,
+              options.compute(),
+              Math.round(1000 * options.sparsity()) / 10.0,
               disturbance(load, here),
               storageRates.source()));
     } finally {

@@ -23,7 +23,9 @@ class RateMeasurementTest {
     assertThat(rates.prunedLinearFlops()).isBetween(1e8, 1e13);
     assertThat(rates.selectedWeights()).isBetween(1e5, 1e11);
     assertThat(rates.readBytes()).isEqualTo(200e6);
-    assertThat(rates.source()).startsWith("measured here on 1 of ");
+    assertThat(rates.source())
+        .startsWith("measured here on 1 of ")
+        .contains(", in float32, pruned at 70.0 %");
     assertThat(MachineRates.of(rates.toJson(), "test")).isEqualTo(rates);
   }
 }

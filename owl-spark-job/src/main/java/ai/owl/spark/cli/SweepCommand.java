@@ -5,6 +5,7 @@ import ai.owl.allocation.SparsityAllocator;
 import ai.owl.calibration.TokenSequences;
 import ai.owl.checkpoint.Checkpoint;
 import ai.owl.checkpoint.Storage;
+import ai.owl.kernel.RowCode;
 import ai.owl.model.ModelLayout;
 import ai.owl.pipeline.Propagation;
 import ai.owl.pipeline.SweepOptions;
@@ -226,7 +227,7 @@ final class SweepCommand implements Callable<Integer> {
     String taskData = triesTasks ? taskFlags.data("--evaluate-tasks") : "";
     try (ConsoleProgress progress = ConsoleProgress.standard();
         SparkSession session =
-            SparkContexts.open("sweep", SparkContexts.PRUNED_MODELS, computeFlags.compute())) {
+            SparkContexts.open("sweep", code(pruners()), computeFlags.compute())) {
       JavaSparkContext spark = JavaSparkContext.fromSparkContext(session.sparkContext());
       Storage storage = new HadoopStorage(spark.hadoopConfiguration());
       for (AllocationChoice list : lists) {
@@ -306,6 +307,15 @@ final class SweepCommand implements Callable<Integer> {
           "Cannot write to " + output + ": it is a model's folder; give another --output");
     }
     storage.create(Storage.resolve(output, "report.html")).abort();
+  }
+
+  /** What a sweep computes with, in the order in which it does. */
+  static List<RowCode.Group> code(List<Pruner> pruners) {
+    List<RowCode.Group> code = new ArrayList<>(SparkContexts.PRUNED_MODELS);
+    if (pruners.stream().anyMatch(pruner -> pruner.needs() == Pruner.Evidence.GRAM)) {
+      code.add(code.indexOf(RowCode.Group.SPARSE), RowCode.Group.COMPENSATION);
+    }
+    return code;
   }
 
   private List<Pruner> pruners() {

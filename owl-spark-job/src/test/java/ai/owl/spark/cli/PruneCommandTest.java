@@ -59,4 +59,12 @@ class PruneCommandTest {
     assertThat(code(MAGNITUDE, new Uniform(), Propagation.SEQUENTIAL, false))
         .containsExactly(SELECTION);
   }
+
+  @Test
+  void sweepsPrepareForEachOfTheirPruners() {
+    assertThat(SweepCommand.code(List.of(MAGNITUDE, WANDA)))
+        .containsExactly(FORWARD, SELECTION, SPARSE);
+    assertThat(SweepCommand.code(List.of(WANDA, new SparseGpt())))
+        .containsExactly(FORWARD, SELECTION, COMPENSATION, SPARSE);
+  }
 }
