@@ -191,7 +191,8 @@ public record GivenRatios(String source, SortedMap<String, Double> ratios)
           String.format(
               Locale.ROOT,
               "Cannot use the ratios of %s for sparsity %s: their mean is %.4f, weighted by size"
-                  + " %.4f%s; leave --sparsity out, or give %.4f",
+                  + " %.4f%s; leave --sparsity out, or give %.4f; an N:M"
+                  + " --pattern wants ratios of its own mean",
               source,
               target,
               plain,

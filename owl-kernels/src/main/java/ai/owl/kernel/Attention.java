@@ -8,7 +8,6 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.FloatPointer;
 
 /**
  * Softmax attention with grouped queries: {@code out_h = softmax(c(scale · q_h · k_gᵀ) + mask) ·
@@ -39,15 +38,9 @@ public record Attention(
    * Query rows worked on together: enough for an efficient product, small enough for the scores to
    * stay in cache.
    */
-  private static final int ROWS = 128;
+  public static final int ROWS = 128;
 
-  /**
-   * Tokens of a sequence from which on its factors are rounded. Where many short ones come by, each
-   * of another length, oneDNN would plan a product for every one of them.
-   */
-  private static final int SHORTEST_ROUNDED = 64;
-
-  /** Width of heads from which on that is faster: by a fifth here, by a third at 64. */
+  /** Width of heads from which on rounded products are faster: by a fifth here, a third at 64. */
   private static final int NARROWEST_ROUNDED = 32;
 
   /** Room for the scores of sequences of up to {@code tokens} tokens; to be closed. */
@@ -58,10 +51,12 @@ public record Attention(
   /**
    * Room for the scores of sequences of up to {@code tokens} tokens; to be closed.
    *
-   * @param compute what whole sequences are attended to in: with {@link Compute#BFLOAT16}, where
-   *     the processor has it and there are {@value #SHORTEST_ROUNDED} tokens or more and heads of
-   *     {@value #NARROWEST_ROUNDED} or wider, queries, keys, values and the softmax's weights are
-   *     rounded before they are multiplied; scores and sums are float32
+   * @param compute what whole sequences are attended to in. With {@link Compute#BFLOAT16}, where
+   *     the processor has it and heads are {@value #NARROWEST_ROUNDED} or wider, queries, keys,
+   *     values and the softmax's weights are rounded before they are multiplied, scores and sums
+   *     being float32. That is for every {@value #ROWS} queries; the rest of a sequence, and what
+   *     comes behind other positions, is as short as one pleases, and a product would have to be
+   *     planned for each length.
    */
   public static Scores scores(int tokens, Compute compute) {
     boolean isRounded = compute == Compute.BFLOAT16 && compute.piecesOfExact() == 1;
@@ -105,11 +100,13 @@ public record Attention(
     record Block(Matrix scores, float[] row, BytePointer weights, byte[] rounded) {
       private static Block of(int tokens, boolean isRounded) {
         int rows = Math.min(ROWS, tokens);
+        float[] row = new float[tokens];
+        byte[] rounded = new byte[Short.BYTES * (isRounded ? tokens : 0)];
         Matrix scores = new Matrix(rows, tokens);
         try {
-          long bytes = isRounded ? (long) Short.BYTES * rows * tokens : 0;
-          BytePointer weights = bytes == 0 ? new BytePointer() : new BytePointer(bytes);
-          return new Block(scores, new float[tokens], weights, new byte[Short.BYTES * tokens]);
+          BytePointer weights =
+              isRounded ? new BytePointer((long) Short.BYTES * rows * tokens) : new BytePointer();
+          return new Block(scores, row, weights, rounded);
         } catch (OutOfMemoryError e) {
           scores.close();
           throw e;
@@ -175,14 +172,10 @@ public record Attention(
 
   /** Attention of a whole sequence: no positions before the first query. */
   public void apply(Matrix q, Matrix k, Matrix v, Scores scores, Matrix out) {
-    if (scores.isRounded && q.rows() >= SHORTEST_ROUNDED && headDim >= NARROWEST_ROUNDED) {
-      applyRounded(q, k, v, scores, out);
-    } else {
+    if (!scores.isRounded || q.rows() < ROWS || headDim < NARROWEST_ROUNDED) {
       apply(q, k, v, 0, scores, out);
+      return;
     }
-  }
-
-  private void applyRounded(Matrix q, Matrix k, Matrix v, Scores scores, Matrix out) {
     int tokens = (int) q.rows();
     scores.queries.of(q).takeApart(1);
     scores.keys.of(k).takeApart(1);
@@ -191,33 +184,46 @@ public record Attention(
         tokens,
         scores,
         (head, first, queries, block) -> {
-          int column = head * headDim;
-          int group = head / (heads / keyValueHeads) * headDim;
-          int end = isCausal ? first + queries : tokens;
-          int start = window == 0 ? 0 : Math.max(0, first - window + 1);
-          int keys = end - start;
-          // Rows as long as the sequence and not as the room: no bit may depend on the room.
-          new OneDnn.Part(queries, keys, headDim, q.cols(), true, k.cols(), tokens, scale)
-              .multiply(
-                  scores.queries.piece(0, first, column),
-                  scores.keys.piece(0, start, group),
-                  block.scores().pointer(0, 0));
-          for (int i = 0; i < queries; i++) {
-            FloatPointer row = block.scores().pointer(0, 0).getPointer((long) i * tokens);
-            row.get(block.row(), 0, keys);
-            softmax(block.row(), first, i, start, keys);
-            Bfloat16.round(block.row(), keys, block.rounded());
-            block
-                .weights()
-                .getPointer((long) Short.BYTES * i * tokens)
-                .put(block.rounded(), 0, Short.BYTES * keys);
+          if (queries == ROWS) {
+            attendRounded(head, first, tokens, scores, block, out);
+          } else {
+            attend(head, first, queries, q, k, v, 0, block, out);
           }
-          new OneDnn.Part(queries, headDim, keys, tokens, false, v.cols(), out.cols(), 1)
-              .multiply(
-                  block.weights(),
-                  scores.values.piece(0, start, group),
-                  out.pointer(first, column));
         });
+  }
+
+  private void attendRounded(
+      int head, int first, int tokens, Scores scores, Scores.Block block, Matrix out) {
+    int column = head * headDim;
+    int group = head / (heads / keyValueHeads) * headDim;
+    int end = isCausal ? first + ROWS : tokens;
+    int start = window == 0 ? 0 : Math.max(0, first - window + 1);
+    int keys = end - start;
+    // Rows one behind the other, however much room there is: no bit may depend on that, and
+    // sequences of all lengths share their plans.
+    new OneDnn.Part(
+            ROWS,
+            keys,
+            headDim,
+            scores.queries.x().cols(),
+            true,
+            scores.keys.x().cols(),
+            keys,
+            scale)
+        .multiply(
+            scores.queries.piece(0, first, column),
+            scores.keys.piece(0, start, group),
+            block.scores().pointer(0, 0));
+    for (int i = 0; i < ROWS; i++) {
+      long at = (long) i * keys;
+      block.scores().pointer(0, 0).getPointer(at).get(block.row(), 0, keys);
+      softmax(block.row(), first, i, start, keys);
+      Bfloat16.round(block.row(), keys, block.rounded());
+      block.weights().getPointer(Short.BYTES * at).put(block.rounded(), 0, Short.BYTES * keys);
+    }
+    new OneDnn.Part(ROWS, headDim, keys, keys, false, scores.values.x().cols(), out.cols(), 1)
+        .multiply(
+            block.weights(), scores.values.piece(0, start, group), out.pointer(first, column));
   }
 
   /**
@@ -229,21 +235,31 @@ public record Attention(
    * @param out (tokens, heads · d)
    */
   public void apply(Matrix q, Matrix k, Matrix v, int past, Scores scores, Matrix out) {
-    int tokens = (int) q.rows();
     forEachBlock(
-        tokens,
+        (int) q.rows(),
         scores,
-        (head, first, queries, block) -> {
-          int column = head * headDim;
-          int group = head / (heads / keyValueHeads) * headDim;
-          // Keys up to the last of these queries, or all.
-          int end = past + (isCausal ? first + queries : tokens);
-          int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
-          int keys = end - start;
-          score(q, first, column, queries, k, start, group, keys, block.scores(), 0);
-          softmax(block, past + first, queries, start, end);
-          mix(block.scores(), 0, queries, keys, v, start, group, 0f, out, first, column);
-        });
+        (head, first, queries, block) -> attend(head, first, queries, q, k, v, past, block, out));
+  }
+
+  private void attend(
+      int head,
+      int first,
+      int queries,
+      Matrix q,
+      Matrix k,
+      Matrix v,
+      int past,
+      Scores.Block block,
+      Matrix out) {
+    int column = head * headDim;
+    int group = head / (heads / keyValueHeads) * headDim;
+    // Keys up to the last of these queries, or all.
+    int end = past + (isCausal ? first + queries : (int) q.rows());
+    int start = window == 0 ? 0 : Math.max(0, past + first - window + 1);
+    int keys = end - start;
+    score(q, first, column, queries, k, start, group, keys, block.scores(), 0);
+    softmax(block, past + first, queries, start, end);
+    mix(block.scores(), 0, queries, keys, v, start, group, 0f, out, first, column);
   }
 
   /**

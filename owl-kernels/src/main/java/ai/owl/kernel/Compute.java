@@ -4,8 +4,8 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * What the products of linear layers are computed in. Sums are float32 in both, and so is all that
- * lies between the products.
+ * What the products of linear layers and of attention are computed in. Sums are float32 in both,
+ * and so is all that lies between the products.
  */
 public enum Compute {
   /**
@@ -18,8 +18,9 @@ public enum Compute {
 
   /**
    * Bfloat16 weights times activations rounded to bfloat16: faster, and half of the memory for
-   * weights. Weights of another type are sums of two bfloat16, and cost two products. Norms and
-   * Gram matrices are still of the activations before they are rounded.
+   * weights. Weights of another type are sums of two bfloat16, and cost two products. Attention
+   * rounds what it multiplies where that is faster ({@link Attention#scores(int, Compute)}). Norms
+   * and Gram matrices are still of the activations before they are rounded.
    */
   BFLOAT16;
 
@@ -48,6 +49,14 @@ public enum Compute {
                 Locale.ROOT,
                 ", skipping zeros where they are %.0f %% of a layer",
                 100 - 100 * limit));
+  }
+
+  /**
+   * The same with the processor's instructions: processes in which this is equal make the same bits
+   * of the same products, as far as can be told.
+   */
+  public String implementationHere() {
+    return implementation() + ", on " + OneDnn.instructions();
   }
 
   /**

@@ -33,7 +33,10 @@ public final class ForwardBuffers implements AutoCloseable {
     this.config = config;
   }
 
-  /** Bytes that sequences of {@code tokens} tokens need, at most, on any processor. */
+  /**
+   * Bytes that sequences of {@code tokens} tokens need, at most, on any processor, for a thread
+   * that works alone. Each further one takes room for scores of its own, half a KB a token.
+   */
   public static long bytes(ModelConfig config, int tokens) {
     long factors = (long) config.headDim() * (config.heads() + 2L * config.keyValueHeads());
     long attended = (long) config.headDim() * config.heads();

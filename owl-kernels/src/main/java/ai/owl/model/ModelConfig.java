@@ -38,8 +38,8 @@ import java.util.stream.IntStream;
  * @param tiedEmbeddings whether the token embedding is also the language-model head
  * @param patches how images are cut, in a model that reads images instead of token ids; else empty
  * @param labels names of what a classifier tells apart, in the order of its outputs; else empty
- * @param compute what the products of its linear layers are computed in: the run's choice, which no
- *     checkpoint says
+ * @param compute what the products of its linear layers and of attention are computed in: the run's
+ *     choice, which no checkpoint says
  */
 public record ModelConfig(
     Architecture architecture,
@@ -82,7 +82,10 @@ public record ModelConfig(
     return new Parser(json, source).parse();
   }
 
-  /** The same model, with the products of its linear layers computed in something else. */
+  /**
+   * The same model, with the products of its linear layers and of attention computed in something
+   * else.
+   */
   public ModelConfig computedIn(Compute value) {
     return new ModelConfig(
         architecture,

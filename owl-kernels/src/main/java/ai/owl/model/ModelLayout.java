@@ -80,7 +80,9 @@ public record ModelLayout(
     return Optional.ofNullable(parts.get(part));
   }
 
-  /** The same, with the products of its linear layers computed in something else. */
+  /**
+   * The same, with the products of its linear layers and of attention computed in something else.
+   */
   public ModelLayout computedIn(Compute compute) {
     return new ModelLayout(config.computedIn(compute), parts, finalNorm, blocks, outside);
   }

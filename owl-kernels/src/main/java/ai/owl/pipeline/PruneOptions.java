@@ -27,7 +27,7 @@ import java.io.Serializable;
  * @param rounding how the allocation fits a pattern that keeps N of M
  * @param propagation which activations the pruner sees
  * @param overwrite whether an output that is already there may be replaced
- * @param compute what the products of linear layers are computed in
+ * @param compute what the products of linear layers and of attention are computed in
  */
 public record PruneOptions(
     String model,

@@ -1,13 +1,16 @@
 package ai.owl.pipeline;
 
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 
 /** Tells a {@link Progress} of each stage and adds up how long each takes. */
 public final class StageClock {
   private final Progress progress;
   private final Map<String, Double> seconds = new LinkedHashMap<>();
+  private final Set<String> warned = new HashSet<>();
   private String stage;
   private long since;
 
@@ -45,6 +48,13 @@ public final class StageClock {
 
   public void warn(String message) {
     progress.warn(message);
+  }
+
+  /** Warns, unless these words were said before. */
+  public void warnOnce(String message) {
+    if (warned.add(message)) {
+      warn(message);
+    }
   }
 
   /** Ends the stage at work. */

@@ -17,7 +17,7 @@ import java.util.Set;
  *
  * @param model location of the checkpoint
  * @param output folder for the rows and the reports
- * @param compute what the products of linear layers are computed in
+ * @param compute what the products of linear layers and of attention are computed in
  */
 public record SweepOptions(
     String model,

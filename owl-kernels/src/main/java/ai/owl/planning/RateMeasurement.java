@@ -7,6 +7,7 @@ import ai.owl.calibration.Gram;
 import ai.owl.checkpoint.SafetensorsWriter;
 import ai.owl.checkpoint.Storage;
 import ai.owl.checkpoint.TensorReader;
+import ai.owl.kernel.Attention;
 import ai.owl.kernel.Blas;
 import ai.owl.kernel.Spectrum;
 import ai.owl.model.ActivationObserver;
@@ -344,7 +345,11 @@ public final class RateMeasurement {
    * square of the length, from its linear layers by a shorter sequence.
    */
   private Forward forward(DecoderBlock block, BlockCosts costs) {
-    int few = Math.max(8, tokens / 4);
+    // Attention has a way of its own for few queries.
+    int few =
+        tokens >= 2 * Attention.ROWS
+            ? Math.max(Attention.ROWS, tokens / 4)
+            : Math.max(8, tokens / 4);
     List<List<Pass>> longer = passes(block, tokens);
     List<List<Pass>> shorter = passes(block, few);
     double down = best(longer, Pass::down);

@@ -66,7 +66,8 @@ class GivenRatiosTest {
         .isThrownBy(() -> ratios.allocate(MODEL, 0.5))
         .withMessage(
             "Cannot use the ratios of /lists/mine for sparsity 0.5: their mean is 0.7000, weighted"
-                + " by size 0.7000; leave --sparsity out, or give 0.7000");
+                + " by size 0.7000; leave --sparsity out, or give 0.7000; an N:M --pattern"
+                + " wants ratios of its own mean");
     assertThatIllegalArgumentException()
         .isThrownBy(() -> ratios.allocate(MODEL, 0.3))
         .withMessageContaining("(are they what stays? the share that goes is asked for)");

@@ -265,9 +265,10 @@ class AttentionTest {
 
   @Test
   void roundsFactorsToBfloat16() {
-    for (int tokens : new int[] {1, 63, 64, 127, 128, 129, 257}) {
+    for (int tokens : new int[] {1, 127, 128, 129, 255, 256, 257}) {
       check(attention(2, 2, 34, true, 0), tokens, 1, Compute.BFLOAT16);
       check(attention(4, 2, 32, true, 100), tokens, 1, Compute.BFLOAT16);
+      check(attention(2, 1, 32, true, 7), tokens, 1, Compute.BFLOAT16);
       check(attention(4, 1, 33, false, 0), tokens, 1, Compute.BFLOAT16);
     }
     check(attention(1, 1, 64, true, 0), 700, 1, Compute.BFLOAT16);
@@ -275,32 +276,60 @@ class AttentionTest {
     check(attention(2, 2, 32, true, 0), 131, 1e-20f, Compute.BFLOAT16);
   }
 
-  /** Whole sequences, from 64 tokens and heads of 32 on. */
+  /** In whole sequences every 128 queries, with heads of 32 and wider. */
   @Test
   void roundsWhatIsWorthIt() {
     assumeThat(OneDnn.hasBfloat16()).isTrue();
-    for (int[] shape : new int[][] {{63, 32, 0}, {64, 32, 1}, {64, 31, 0}}) {
+    for (int[] shape : new int[][] {{127, 32, 0}, {128, 32, 128}, {300, 32, 256}, {128, 31, 0}}) {
       int tokens = shape[0];
+      int rounded = shape[2];
       Attention attention = attention(2, 1, shape[1], true, 0);
-      try (Matrix q = RandomMatrix.of(1, tokens, 2 * shape[1]);
-          Matrix k = RandomMatrix.of(2, tokens, shape[1]);
-          Matrix v = RandomMatrix.of(3, tokens, shape[1]);
-          Attention.Scores exact = Attention.scores(tokens);
-          Attention.Scores rounded = Attention.scores(tokens, Compute.BFLOAT16);
+      // Rows of larger matrices, as of sequences that are packed together.
+      try (Matrix q = RandomMatrix.of(1, tokens + 9, 2 * shape[1]);
+          Matrix k = RandomMatrix.of(2, tokens + 9, shape[1]);
+          Matrix v = RandomMatrix.of(3, tokens + 9, shape[1]);
+          Attention.Scores float32 = Attention.scores(tokens);
+          Attention.Scores bfloat16 = Attention.scores(tokens, Compute.BFLOAT16);
           Matrix one = new Matrix(tokens, 2 * shape[1]);
           Matrix other = new Matrix(tokens, 2 * shape[1])) {
-        attention.apply(q, k, v, exact, one);
-        attention.apply(q, k, v, rounded, other);
-        assertThat(Arrays.equals(other.toArray(), one.toArray())).isEqualTo(shape[2] == 0);
-        attention.apply(q, k, v, 0, rounded, other); // behind a cache, as of tokens one by one
+        Matrix queries = q.rows(4, tokens);
+        Matrix keys = k.rows(4, tokens);
+        Matrix values = v.rows(4, tokens);
+        attention.apply(queries, keys, values, float32, one);
+        attention.apply(queries, keys, values, bfloat16, other);
+        float[] a = new float[one.cols()];
+        float[] b = new float[one.cols()];
+        for (int t = 1; t < tokens; t++) { // the first attends to itself alone
+          one.row(t, a);
+          other.row(t, b);
+          assertThat(Arrays.equals(a, b)).as("row %d of %d", t, tokens).isEqualTo(t >= rounded);
+        }
+        attention.apply(queries, keys, values, 0, bfloat16, other); // as behind a cache
         assertThat(other.toArray()).isEqualTo(one.toArray());
       }
     }
   }
 
+  /** Tokens that look at sequences of ever new lengths do not fill the memory with plans. */
+  @Test
+  void sequencesOfAllLengthsSharePlans() {
+    assumeThat(OneDnn.hasBfloat16()).isTrue();
+    Attention attention = attention(1, 1, 40, true, 0);
+    try (Matrix q = RandomMatrix.of(1, 400, 40);
+        Attention.Scores scores = Attention.scores(400, Compute.BFLOAT16);
+        Matrix out = new Matrix(400, 40)) {
+      int before = OneDnn.Shape.PLANS.size();
+      for (int tokens = 100; tokens < 400; tokens++) {
+        Matrix x = q.firstRows(tokens);
+        attention.apply(x, x, x, scores, out.firstRows(tokens));
+      }
+      assertThat(OneDnn.Shape.PLANS.size() - before).isEqualTo(2 * 3);
+    }
+  }
+
   @Test
   void givesTheSameBitsInAnyRoomOnAnyNumberOfThreads() {
-    int tokens = 201;
+    int tokens = 297;
     Attention attention = attention(4, 2, 32, true, 0);
     try (Matrix q = RandomMatrix.of(1, tokens, 128);
         Matrix k = RandomMatrix.of(2, tokens, 64);

@@ -11,9 +11,9 @@ final class ComputeFlags {
       defaultValue = "float32",
       paramLabel = "TYPE",
       description =
-          "What the products of linear layers are computed in: float32, or bfloat16, which is faster"
-              + " on processors that have it and changes norms and perplexities by less than half a"
-              + " percent. Default: ${DEFAULT-VALUE}.")
+          "What the products of linear layers and attention are computed in: float32, or bfloat16,"
+              + " which is faster on processors that have it and changes norms and perplexities by"
+              + " some tenths of a percent. Default: ${DEFAULT-VALUE}.")
   private Compute compute;
 
   Compute compute() {

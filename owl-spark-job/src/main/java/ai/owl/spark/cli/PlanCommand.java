@@ -50,6 +50,8 @@ final class PlanCommand implements Callable<Integer> {
   private static final Pattern SIZE =
       Pattern.compile("([1-9][0-9]{0,9})([kmgt])", Pattern.CASE_INSENSITIVE);
 
+  private static final String COMPUTE = "compute"; // in the file of rates
+
   @Option(
       names = "--model",
       required = true,
@@ -179,7 +181,7 @@ final class PlanCommand implements Callable<Integer> {
     }
     MachineRates rates = rates(storage, layout, options, cluster, hasWeights);
     if (saveRates != null) {
-      JsonFile.write(storage, saveRates, rates.toJson());
+      JsonFile.write(storage, saveRates, rates.toJson().put(COMPUTE, options.compute().toString()));
     }
     RunPlan plan =
         taskCpus.isPresent()
@@ -268,6 +270,7 @@ final class PlanCommand implements Callable<Integer> {
         if (kept instanceof ObjectNode object) {
           String source = object.path("source").asText();
           object.put("source", "of " + location + ": " + source.replaceAll("\\bhere\\b", "there"));
+          requireComputed(options, object.path(COMPUTE).asText(""), location);
         }
         return MachineRates.of(kept, location);
       } catch (JsonProcessingException e) {
@@ -285,6 +288,22 @@ final class PlanCommand implements Callable<Integer> {
         hasWeights
             ? RateMeasurement.sample(storage, layout)
             : RateMeasurement.StorageRates.assumed());
+  }
+
+  /** Rates of products in one type say nothing of those in another. */
+  private static void requireComputed(PruneOptions options, String measured, String location) {
+    if (!measured.isEmpty() && !measured.equals(options.compute().toString())) {
+      throw new IllegalArgumentException(
+          "Cannot use --rates "
+              + location
+              + ": they were measured with --compute "
+              + measured
+              + ", and this is a plan with --compute "
+              + options.compute()
+              + "; owl plan --compute "
+              + options.compute()
+              + " --save-rates measures anew");
+    }
   }
 
   private void print(RunPlan plan, ModelLayout layout, PruneOptions options, boolean hasWeights) {

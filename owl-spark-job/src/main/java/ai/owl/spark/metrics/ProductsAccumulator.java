@@ -1,48 +1,59 @@
 package ai.owl.spark.metrics;
 
+import java.io.IOException;
+import java.io.ObjectOutputStream;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import org.apache.spark.util.AccumulatorV2;
 
-/** What products were made by, and on which machines. Read by heartbeats while a task adds. */
+/**
+ * What products were made by, and on which machines.
+ *
+ * <p>Heartbeats ask for it, and serialize it, while its task adds; and they may ask before it is
+ * read from a task's bytes, since Spark makes an accumulator known when it begins to read it. What
+ * fails then takes the executor's heartbeat away, and with it the executor.
+ */
 final class ProductsAccumulator
     extends AccumulatorV2<
         ProductsAccumulator.Seen, SortedMap<String, ? extends SortedSet<String>>> {
   private static final long serialVersionUID = 1;
 
-  private final TreeMap<String, TreeSet<String>> machines = new TreeMap<>();
+  /** Null until something is added, and while this is being read. */
+  private TreeMap<String, TreeSet<String>> machines;
 
   /**
    * One task's word.
    *
-   * @param implementation what it makes products by
+   * @param products what it makes them by
    * @param machine its host
    */
-  record Seen(String implementation, String machine) {}
+  record Seen(String products, String machine) {}
 
   @Override
   public synchronized void add(Seen seen) {
-    machines.computeIfAbsent(seen.implementation(), any -> new TreeSet<>()).add(seen.machine());
+    if (machines == null) {
+      machines = new TreeMap<>();
+    }
+    machines.computeIfAbsent(seen.products(), any -> new TreeSet<>()).add(seen.machine());
   }
 
   @Override
   public synchronized boolean isZero() {
-    return machines.isEmpty();
+    return machines == null;
   }
 
   @Override
   public synchronized void reset() {
-    machines.clear();
+    machines = null;
   }
 
   @Override
   public void merge(AccumulatorV2<Seen, SortedMap<String, ? extends SortedSet<String>>> other) {
     other
         .value()
-        .forEach(
-            (implementation, hosts) -> hosts.forEach(host -> add(new Seen(implementation, host))));
+        .forEach((products, hosts) -> hosts.forEach(host -> add(new Seen(products, host))));
   }
 
   @Override
@@ -56,7 +67,13 @@ final class ProductsAccumulator
   @Override
   public synchronized SortedMap<String, TreeSet<String>> value() {
     TreeMap<String, TreeSet<String>> all = new TreeMap<>();
-    machines.forEach((implementation, hosts) -> all.put(implementation, new TreeSet<>(hosts)));
+    if (machines != null) {
+      machines.forEach((products, hosts) -> all.put(products, new TreeSet<>(hosts)));
+    }
     return all;
+  }
+
+  private synchronized void writeObject(ObjectOutputStream out) throws IOException {
+    out.defaultWriteObject();
   }
 }

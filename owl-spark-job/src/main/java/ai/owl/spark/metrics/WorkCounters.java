@@ -62,10 +62,10 @@ public final class WorkCounters implements Serializable {
     return new WorkCounters(sums, products);
   }
 
-  /** A task begins to run sequences through a block. */
+  /** A task begins to run sequences through a block, or to solve what was seen there. */
   public void computes(Compute compute) {
     String machine = SparkEnv.get().blockManager().blockManagerId().host();
-    products.add(new ProductsAccumulator.Seen(compute.implementation(), machine));
+    products.add(new ProductsAccumulator.Seen(compute.implementationHere(), machine));
   }
 
   /** What finished tasks have made products by: by implementation the machines, in order. */

@@ -62,7 +62,6 @@ final class Passes implements AutoCloseable {
   private final int partitions;
   private final FlatJobProgress jobs;
   private final WorkCounters counters;
-  private final ProductFindings products = new ProductFindings();
   private final boolean groups;
 
   /**
@@ -462,6 +461,7 @@ final class Passes implements AutoCloseable {
                                   counted,
                                   number % inputs))
                       .collect());
+      tellOfProducts();
       List<BlockLayout> solved = new ArrayList<>();
       List<List<PrunedLinear>> linears = new ArrayList<>();
       for (BlockLayout block : blocks) {
@@ -593,10 +593,13 @@ final class Passes implements AutoCloseable {
   /** A pass is through with a block. */
   private void done(BlockLayout block) {
     clock.step(name(block));
+    tellOfProducts();
+  }
+
+  /** In the words of the whole run, which may be more passes than these. */
+  private void tellOfProducts() {
     String here = source.config().compute().implementation();
-    for (String finding : products.findings(here, counters.products())) {
-      clock.warn(finding);
-    }
+    ProductFindings.of(here, counters.products()).ifPresent(clock::warnOnce);
   }
 
   private List<BlockLayout> after(BlockLayout block) {

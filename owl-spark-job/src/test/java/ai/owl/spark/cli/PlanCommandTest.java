@@ -116,6 +116,11 @@ class PlanCommandTest {
   void refusesWhatItCannotPlan() throws Exception {
     assertThat(plan("--task-cpus", "17")).isEqualTo(Main.YOURS);
     assertThat(plan("--sequences", "0")).isEqualTo(Main.YOURS);
+    Files.writeString(rates, RATES.replaceFirst("\\{", "{\"compute\": \"bfloat16\", "));
+    assertThat(plan("--compute", "bfloat16")).isZero();
+    assertThat(plan()).isEqualTo(Main.YOURS);
+    assertThat(complained.toString(StandardCharsets.UTF_8))
+        .contains("measured with --compute bfloat16, and this is a plan with --compute float32;");
     Files.writeString(rates, "{}");
     assertThat(plan()).isEqualTo(Main.YOURS);
     assertThat(complained.toString(StandardCharsets.UTF_8)).contains("it lacks linearFlops");

@@ -127,7 +127,9 @@ class LocalClusterIT {
     }
     assertThat(warnings).hasSize(1);
     assertThat(warnings.get(0))
-        .matches("executors make products otherwise than this driver: float32 by OpenBLAS on \\S+");
+        .matches(
+            "executors make products otherwise than this driver: float32 by OpenBLAS, on \\S+ on"
+                + " \\S+");
   }
 
   private static Progress collecting(List<String> warnings) {
