@@ -199,7 +199,7 @@ public record Attention(
     int end = isCausal ? first + ROWS : tokens;
     int start = window == 0 ? 0 : Math.max(0, first - window + 1);
     int keys = end - start;
-    // Rows one behind the other, however much room there is: no bit may depend on that, and
+    // Rows one behind the other, however much room there is: no bit may depend on that, and causal
     // sequences of all lengths share their plans.
     new OneDnn.Part(
             ROWS,

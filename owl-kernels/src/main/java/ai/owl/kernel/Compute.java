@@ -24,6 +24,9 @@ public enum Compute {
    */
   BFLOAT16;
 
+  /** What stands between the way and the instructions in {@link #implementationHere}. */
+  public static final String ON = ", on ";
+
   /** The one that the command line calls {@code name}, if there is one. */
   public static Optional<Compute> parse(String name) {
     for (Compute compute : values()) {
@@ -56,7 +59,7 @@ public enum Compute {
    * of the same products, as far as can be told.
    */
   public String implementationHere() {
-    return implementation() + ", on " + OneDnn.instructions();
+    return implementation() + ON + Processor.instructions();
   }
 
   /**

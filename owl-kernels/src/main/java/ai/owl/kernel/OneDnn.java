@@ -8,13 +8,8 @@ import static org.bytedeco.dnnl.global.dnnl.DNNL_ARG_TO;
 import static org.bytedeco.dnnl.global.dnnl.DNNL_ARG_WEIGHTS;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_bf16;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu;
-import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx;
-import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx2;
-import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_amx;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_bf16;
-import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_fp16;
-import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_vnni;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_data_type_undef;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_eltwise_linear;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_engine_create;
@@ -113,29 +108,6 @@ final class OneDnn {
   /** Whether they are so by far: more than three times. */
   static boolean hasTiles() {
     return (ISA & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx;
-  }
-
-  /**
-   * The widest instructions that there are, which OpenBLAS chooses its kernels by as well; the
-   * architecture where oneDNN is not.
-   */
-  static String instructions() {
-    int[] sets = {
-      dnnl_cpu_isa_avx512_core_amx,
-      dnnl_cpu_isa_avx512_core_fp16,
-      dnnl_cpu_isa_avx512_core_bf16,
-      dnnl_cpu_isa_avx512_core_vnni,
-      dnnl_cpu_isa_avx512_core,
-      dnnl_cpu_isa_avx2,
-      dnnl_cpu_isa_avx
-    };
-    String[] names = {"AMX", "AVX512-FP16", "AVX512-BF16", "AVX512-VNNI", "AVX512", "AVX2", "AVX"};
-    for (int i = 0; ISA != 0 && i < sets.length; i++) {
-      if ((ISA & sets[i]) == sets[i]) {
-        return names[i];
-      }
-    }
-    return System.getProperty("os.arch");
   }
 
   static String name() {

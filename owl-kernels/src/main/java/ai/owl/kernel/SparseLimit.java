@@ -1,12 +1,7 @@
 package ai.owl.kernel;
 
 import ai.owl.tensor.VectorUnit;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * How few of a layer's weights have to be other than zero for {@link SparseWeights} to be faster
@@ -38,10 +33,8 @@ final class SparseLimit {
    */
   private static final double HALF = 0.25;
 
-  private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
-
   private static final double OF_PROCESSOR =
-      VectorUnit.isPresent() ? of(VectorUnit.bits(), processor()) : NEVER;
+      VectorUnit.isPresent() ? of(VectorUnit.bits(), Processor.lines()) : NEVER;
 
   private SparseLimit() {}
 
@@ -73,28 +66,8 @@ final class SparseLimit {
     // Zen 4 (family 25) carries out 512 bits in two halves; its successor does not.
     boolean halves =
         bits == 512
-            && value(processor, "vendor_id").equals("AuthenticAMD")
-            && value(processor, "cpu family").equals("25");
+            && Processor.value(processor, "vendor_id").equals("AuthenticAMD")
+            && Processor.value(processor, "cpu family").equals("25");
     return halves ? EVEN : HALF;
-  }
-
-  private static String value(List<String> lines, String name) {
-    for (String line : lines) {
-      int colon = line.indexOf(':');
-      if (colon >= 0 && line.substring(0, colon).strip().equals(name)) {
-        return line.substring(colon + 1).strip();
-      }
-    }
-    return "";
-  }
-
-  private static List<String> processor() {
-    try {
-      return Files.exists(CPU_INFO) ? Files.readAllLines(CPU_INFO) : List.of();
-    } catch (IOException e) {
-      Logger log = LoggerFactory.getLogger(SparseLimit.class);
-      log.warn("Cannot tell the processor, pruned products are those of any: {}", e.toString());
-      return List.of();
-    }
   }
 }

@@ -50,9 +50,13 @@ public final class StageClock {
     progress.warn(message);
   }
 
-  /** Warns, unless these words were said before. */
-  public void warnOnce(String message) {
-    if (warned.add(message)) {
+  /**
+   * Warns, unless it was warned of the same before.
+   *
+   * @param subject by which the same is known, whatever the words are
+   */
+  public void warnOnce(String subject, String message) {
+    if (warned.add(subject)) {
       warn(message);
     }
   }

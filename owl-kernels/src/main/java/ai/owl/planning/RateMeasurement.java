@@ -345,11 +345,10 @@ public final class RateMeasurement {
    * square of the length, from its linear layers by a shorter sequence.
    */
   private Forward forward(DecoderBlock block, BlockCosts costs) {
-    // Attention has a way of its own for few queries.
-    int few =
-        tokens >= 2 * Attention.ROWS
-            ? Math.max(Attention.ROWS, tokens / 4)
-            : Math.max(8, tokens / 4);
+    int few = Math.max(8, tokens / 4);
+    if (tokens >= 2 * Attention.ROWS) { // what it does with fewer queries may be something else
+      few = Math.max(Attention.ROWS, few / Attention.ROWS * Attention.ROWS);
+    }
     List<List<Pass>> longer = passes(block, tokens);
     List<List<Pass>> shorter = passes(block, few);
     double down = best(longer, Pass::down);

@@ -170,6 +170,10 @@ final class PlanCommand implements Callable<Integer> {
     Optional<Long> limit = memory.map(PlanCommand::bytes);
     PruneOptions options = options();
     JsonFile.requireWritable(storage, "--json", json);
+    if (saveRates != null && ratesFile.isPresent()) {
+      throw new IllegalArgumentException(
+          "Cannot use --save-rates with --rates: it keeps what is measured here, and nothing is");
+    }
     JsonFile.requireWritable(storage, "--save-rates", saveRates);
     boolean hasWeights = Checkpoint.hasWeights(storage, model);
     ModelLayout layout =
@@ -300,9 +304,7 @@ final class PlanCommand implements Callable<Integer> {
               + measured
               + ", and this is a plan with --compute "
               + options.compute()
-              + "; owl plan --compute "
-              + options.compute()
-              + " --save-rates measures anew");
+              + "; without --rates this machine is measured, and --save-rates keeps that");
     }
   }
 

@@ -40,6 +40,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.UUID;
 import java.util.function.Function;
@@ -596,10 +597,12 @@ final class Passes implements AutoCloseable {
     tellOfProducts();
   }
 
-  /** In the words of the whole run, which may be more passes than these. */
+  /** Once for all passes of a run, however many machines join it. */
   private void tellOfProducts() {
     String here = source.config().compute().implementation();
-    ProductFindings.of(here, counters.products()).ifPresent(clock::warnOnce);
+    SortedMap<String, ? extends SortedSet<String>> seen = counters.products();
+    ProductFindings.of(here, seen)
+        .ifPresent(finding -> clock.warnOnce("products " + seen.keySet(), finding));
   }
 
   private List<BlockLayout> after(BlockLayout block) {

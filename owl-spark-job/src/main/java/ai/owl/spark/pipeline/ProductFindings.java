@@ -1,5 +1,6 @@
 package ai.owl.spark.pipeline;
 
+import ai.owl.kernel.Compute;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.SortedSet;
@@ -32,7 +33,7 @@ final class ProductFindings {
               + ". Which task runs where decides the last bits then, and the same command need not"
               + " give the same bytes twice; machines of one kind do");
     }
-    if (seen.size() == 1 && !seen.firstKey().startsWith(driver)) {
+    if (seen.size() == 1 && !seen.firstKey().startsWith(driver + Compute.ON)) {
       return Optional.of("executors make products otherwise than this driver: " + ways);
     }
     return Optional.empty();

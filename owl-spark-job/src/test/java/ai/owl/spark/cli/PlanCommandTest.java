@@ -9,6 +9,8 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -113,14 +115,40 @@ class PlanCommandTest {
   }
 
   @Test
+  void keepsRatesForPlansInTheSameType() throws Exception {
+    Files.writeString(
+        folder.resolve("config.json"),
+        """
+        {"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128,
+         "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 100,
+         "torch_dtype": "bfloat16", "rms_norm_eps": 1e-6}
+        """);
+    String kept = folder.resolve("kept.json").toString();
+    String[] plan = {
+      "plan", "--model", folder.toString(), "--executors", "1", "--cores", "1", "--length", "128"
+    };
+    assertThat(Main.run(with(plan, "--compute", "bfloat16", "--save-rates", kept))).isZero();
+    assertThat(Main.run(with(plan, "--compute", "bfloat16", "--rates", kept))).isZero();
+    assertThat(said.toString(StandardCharsets.UTF_8))
+        .contains("rates: of " + kept + ": measured there on 1 of ")
+        .contains(", in bfloat16, pruned at 70.0 %");
+    assertThat(Main.run(with(plan, "--rates", kept))).isEqualTo(Main.YOURS);
+    assertThat(complained.toString(StandardCharsets.UTF_8))
+        .contains("measured with --compute bfloat16, and this is a plan with --compute float32;");
+    assertThat(Main.run(with(plan, "--rates", kept, "--save-rates", kept + "2")))
+        .isEqualTo(Main.YOURS);
+    assertThat(complained.toString(StandardCharsets.UTF_8))
+        .contains("Cannot use --save-rates with --rates");
+  }
+
+  private static String[] with(String[] command, String... more) {
+    return Stream.concat(Arrays.stream(command), Arrays.stream(more)).toArray(String[]::new);
+  }
+
+  @Test
   void refusesWhatItCannotPlan() throws Exception {
     assertThat(plan("--task-cpus", "17")).isEqualTo(Main.YOURS);
     assertThat(plan("--sequences", "0")).isEqualTo(Main.YOURS);
-    Files.writeString(rates, RATES.replaceFirst("\\{", "{\"compute\": \"bfloat16\", "));
-    assertThat(plan("--compute", "bfloat16")).isZero();
-    assertThat(plan()).isEqualTo(Main.YOURS);
-    assertThat(complained.toString(StandardCharsets.UTF_8))
-        .contains("measured with --compute bfloat16, and this is a plan with --compute float32;");
     Files.writeString(rates, "{}");
     assertThat(plan()).isEqualTo(Main.YOURS);
     assertThat(complained.toString(StandardCharsets.UTF_8)).contains("it lacks linearFlops");

@@ -27,6 +27,16 @@ class ProductFindingsTest {
                 + " b");
   }
 
+  /** Where the driver lacks what executors have, as well as the other way round. */
+  @Test
+  void aWayThatBeginsLikeTheDriversIsAnother() {
+    assertThat(
+            ProductFindings.of(
+                "float32 by OpenBLAS",
+                seen("float32 by OpenBLAS, skipping zeros where they are 75 %, on AVX2", "a")))
+        .isPresent();
+  }
+
   @Test
   void namesExecutorsThatDifferAmongThemselves() {
     SortedMap<String, TreeSet<String>> seen =
