@@ -1,6 +1,5 @@
 package ai.owl.spark.metrics;
 
-import ai.owl.kernel.Compute;
 import com.codahale.metrics.Meter;
 import java.io.Serializable;
 import java.util.SortedMap;
@@ -63,9 +62,9 @@ public final class WorkCounters implements Serializable {
   }
 
   /** A task begins to run sequences through a block, or to solve what was seen there. */
-  public void computes(Compute compute) {
+  public void productsBy(String implementation) {
     String machine = SparkEnv.get().blockManager().blockManagerId().host();
-    products.add(new ProductsAccumulator.Seen(compute.implementationHere(), machine));
+    products.add(new ProductsAccumulator.Seen(implementation, machine));
   }
 
   /** What finished tasks have made products by: by implementation the machines, in order. */

@@ -71,7 +71,7 @@ final class GramParts implements Iterator<Tuple2<GramKey, float[]>> {
 
   private void observe(List<SliceState> group) {
     ExecutorBlocks.useTaskCpus(TaskContext.get());
-    counters.computes(source.config().compute());
+    counters.productsBy(source.config().compute().implementationHere());
     grams.close();
     ForwardBuffers buffers = ExecutorBlocks.buffers(source);
     try (ExecutorBlocks.Lease block = ExecutorBlocks.dense(source, layout)) {

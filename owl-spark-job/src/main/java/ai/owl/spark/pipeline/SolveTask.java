@@ -90,7 +90,7 @@ record SolveTask(
       throw new IllegalStateException("No part of the Gram matrix arrived");
     }
     ExecutorBlocks.shareCpus(TaskContext.get());
-    counters.computes(task.source().config().compute());
+    counters.productsBy(task.source().config().compute().implementationHere());
     Tuple2<GramKey, float[]> part = matrix.next();
     List<Integer> layers = task.block().readers(task.block().inputs().get(part._1().input()));
     int features = task.linear(layers.get(0)).inFeatures();
@@ -115,7 +115,7 @@ record SolveTask(
   static Iterator<Solved> carryOutKept(SolveTask task, WorkCounters counters, int input)
       throws IOException, InterruptedException {
     ExecutorBlocks.shareCpus(TaskContext.get());
-    counters.computes(task.source().config().compute());
+    counters.productsBy(task.source().config().compute().implementationHere());
     List<Integer> layers = task.block().readers(task.block().inputs().get(input));
     long bytes =
         layers.stream()

@@ -74,7 +74,7 @@ sealed interface Step extends Serializable {
     List<SliceState> before = new ArrayList<>();
     states.forEachRemaining(before::add);
     ExecutorBlocks.useTaskCpus(TaskContext.get());
-    counters.computes(source.config().compute());
+    counters.productsBy(source.config().compute().implementationHere());
     ForwardBuffers buffers = ExecutorBlocks.buffers(source);
     try {
       List<SliceState> after = new ArrayList<>();
