@@ -2,6 +2,7 @@ package ai.owl.benchmark;
 
 import ai.owl.kernel.Blas;
 import ai.owl.kernel.Compute;
+import ai.owl.kernel.Processor;
 import com.sun.jna.Function;
 import com.sun.jna.Library;
 import com.sun.jna.NativeLibrary;
@@ -108,17 +109,8 @@ final class Machine {
     return known.isEmpty() ? "unknown instructions" : known;
   }
 
-  /** Linux's word on the first core. */
   private static String cpuInfo(String key, String otherwise) {
-    try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {
-      return lines
-          .map(line -> line.split("\\s*:\\s*", 2))
-          .filter(pair -> pair.length == 2 && pair[0].equals(key))
-          .map(pair -> pair[1].strip())
-          .findFirst()
-          .orElse(otherwise);
-    } catch (IOException e) {
-      return otherwise;
-    }
+    String value = Processor.value(Processor.lines(), key);
+    return value.isEmpty() ? otherwise : value;
   }
 }

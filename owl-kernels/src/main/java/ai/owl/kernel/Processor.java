@@ -11,7 +11,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /** What the operating system says of this machine's processor. */
-final class Processor {
+public final class Processor {
   private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
 
   /** Linux's names of instruction sets and the usual ones, the widest first. */
@@ -33,12 +33,12 @@ final class Processor {
   private Processor() {}
 
   /** Lines "name : value", as Linux describes it; empty if it does not. */
-  static List<String> lines() {
+  public static List<String> lines() {
     return LINES;
   }
 
   /** The value in the first line with a name; empty if there is none. */
-  static String value(List<String> lines, String name) {
+  public static String value(List<String> lines, String name) {
     for (String line : lines) {
       int colon = line.indexOf(':');
       if (colon >= 0 && line.substring(0, colon).strip().equals(name)) {
@@ -52,7 +52,7 @@ final class Processor {
    * The widest vector instructions: by these OpenBLAS chooses its kernels, and so the bits of its
    * products. The architecture where nothing is known of them.
    */
-  static String instructions() {
+  public static String instructions() {
     return instructions(LINES);
   }
 

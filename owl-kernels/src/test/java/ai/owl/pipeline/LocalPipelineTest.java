@@ -406,22 +406,7 @@ class LocalPipelineTest {
     sample.config.put("max_position_embeddings", 30);
     sample.write(storage, "model");
     List<String> warnings = new ArrayList<>();
-    Progress progress =
-        new Progress() {
-          @Override
-          public void begin(String stage, int steps) {}
-
-          @Override
-          public void step(String what) {}
-
-          @Override
-          public void say(String message) {}
-
-          @Override
-          public void warn(String message) {
-            warnings.add(message);
-          }
-        };
+    Progress progress = new Told(new ArrayList<>(), warnings);
     new LocalPipeline(storage, progress).prune(OPTIONS, calibration, NONE);
     assertThat(warnings)
         .contains(

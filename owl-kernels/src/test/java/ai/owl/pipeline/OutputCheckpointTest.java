@@ -466,23 +466,7 @@ class OutputCheckpointTest {
   }
 
   static Progress telling(List<String> told) {
-    return new Progress() {
-      @Override
-      public void begin(String stage, int steps) {}
-
-      @Override
-      public void step(String what) {}
-
-      @Override
-      public void say(String message) {
-        told.add(message);
-      }
-
-      @Override
-      public void warn(String message) {
-        told.add(message);
-      }
-    };
+    return new Told(told, told);
   }
 
   /** A clock that is wrong must not make a run look dead. */

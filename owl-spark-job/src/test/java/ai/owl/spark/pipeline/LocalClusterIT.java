@@ -17,6 +17,7 @@ import ai.owl.pipeline.LocalPipeline;
 import ai.owl.pipeline.Progress;
 import ai.owl.pipeline.PruneOptions;
 import ai.owl.pipeline.PruneReport;
+import ai.owl.pipeline.Told;
 import ai.owl.pruning.Magnitude;
 import ai.owl.pruning.MetricPruner;
 import ai.owl.pruning.SparseGpt;
@@ -122,7 +123,10 @@ class LocalClusterIT {
             .set("spark.executor.extraJavaOptions", "-Dowl.sparse.limit=0");
     List<String> warnings = new ArrayList<>();
     try (JavaSparkContext spark = new JavaSparkContext(conf)) {
-      new SparkPipeline(spark, new HadoopStorage(spark.hadoopConfiguration()), collecting(warnings))
+      new SparkPipeline(
+              spark,
+              new HadoopStorage(spark.hadoopConfiguration()),
+              new Told(new ArrayList<>(), warnings))
           .losses(fixture.model(), fixture.evaluation());
     }
     assertThat(warnings).hasSize(1);
@@ -130,23 +134,5 @@ class LocalClusterIT {
         .matches(
             "executors make products otherwise than this driver: float32 by OpenBLAS, on \\S+ on"
                 + " \\S+");
-  }
-
-  private static Progress collecting(List<String> warnings) {
-    return new Progress() {
-      @Override
-      public void begin(String stage, int steps) {}
-
-      @Override
-      public void step(String what) {}
-
-      @Override
-      public void say(String message) {}
-
-      @Override
-      public void warn(String message) {
-        warnings.add(message);
-      }
-    };
   }
 }
