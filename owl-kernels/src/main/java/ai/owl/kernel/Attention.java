@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.FloatPointer;
 
 /**
  * Softmax attention with grouped queries: {@code out_h = softmax(c(scale · q_h · k_gᵀ) + mask) ·
@@ -214,12 +215,14 @@ public record Attention(
             scores.queries.piece(0, first, column),
             scores.keys.piece(0, start, group),
             block.scores().pointer(0, 0));
+    FloatPointer score = block.scores().pointer(0, 0);
+    BytePointer weight = block.weights().getPointer();
     for (int i = 0; i < ROWS; i++) {
       long at = (long) i * keys;
-      block.scores().pointer(0, 0).getPointer(at).get(block.row(), 0, keys);
+      score.position(at).get(block.row(), 0, keys);
       softmax(block.row(), first, i, start, keys);
       Bfloat16.round(block.row(), keys, block.rounded());
-      block.weights().getPointer(Short.BYTES * at).put(block.rounded(), 0, Short.BYTES * keys);
+      weight.position(Short.BYTES * at).put(block.rounded(), 0, Short.BYTES * keys);
     }
     new OneDnn.Part(ROWS, headDim, keys, keys, false, scores.values.x().cols(), out.cols(), 1)
         .multiply(

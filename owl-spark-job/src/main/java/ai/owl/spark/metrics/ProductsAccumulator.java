@@ -16,12 +16,11 @@ import org.apache.spark.util.AccumulatorV2;
  * fails then takes the executor's heartbeat away, and with it the executor.
  */
 final class ProductsAccumulator
-    extends AccumulatorV2<
-        ProductsAccumulator.Seen, SortedMap<String, ? extends SortedSet<String>>> {
+    extends AccumulatorV2<ProductsAccumulator.Seen, SortedMap<String, SortedSet<String>>> {
   private static final long serialVersionUID = 1;
 
   /** Null until something is added, and while this is being read. */
-  private TreeMap<String, TreeSet<String>> machines;
+  private TreeMap<String, SortedSet<String>> machines;
 
   /**
    * One task's word.
@@ -50,7 +49,7 @@ final class ProductsAccumulator
   }
 
   @Override
-  public void merge(AccumulatorV2<Seen, SortedMap<String, ? extends SortedSet<String>>> other) {
+  public void merge(AccumulatorV2<Seen, SortedMap<String, SortedSet<String>>> other) {
     other
         .value()
         .forEach((products, hosts) -> hosts.forEach(host -> add(new Seen(products, host))));
@@ -65,8 +64,8 @@ final class ProductsAccumulator
 
   /** Machines by what they make products by. */
   @Override
-  public synchronized SortedMap<String, TreeSet<String>> value() {
-    TreeMap<String, TreeSet<String>> all = new TreeMap<>();
+  public synchronized SortedMap<String, SortedSet<String>> value() {
+    TreeMap<String, SortedSet<String>> all = new TreeMap<>();
     if (machines != null) {
       machines.forEach((products, hosts) -> all.put(products, new TreeSet<>(hosts)));
     }

@@ -68,7 +68,7 @@ public final class WorkCounters implements Serializable {
   }
 
   /** What finished tasks have made products by: by implementation the machines, in order. */
-  public SortedMap<String, ? extends SortedSet<String>> products() {
+  public SortedMap<String, SortedSet<String>> products() {
     return products.value();
   }
 

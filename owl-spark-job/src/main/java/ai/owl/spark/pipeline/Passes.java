@@ -600,7 +600,7 @@ final class Passes implements AutoCloseable {
   /** Once for all passes of a run, however many machines join it. */
   private void tellOfProducts() {
     String here = source.config().compute().implementation();
-    SortedMap<String, ? extends SortedSet<String>> seen = counters.products();
+    SortedMap<String, SortedSet<String>> seen = counters.products();
     ProductFindings.of(here, seen)
         .ifPresent(finding -> clock.warnOnce("products " + seen.keySet(), finding));
   }

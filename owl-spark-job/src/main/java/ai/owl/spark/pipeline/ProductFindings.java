@@ -21,7 +21,7 @@ final class ProductFindings {
    * @param driver what the driver would make products by, as it has said
    * @param seen by what executors make products by, their machines
    */
-  static Optional<String> of(String driver, SortedMap<String, ? extends SortedSet<String>> seen) {
+  static Optional<String> of(String driver, SortedMap<String, SortedSet<String>> seen) {
     StringJoiner ways = new StringJoiner("; ");
     seen.forEach((way, machines) -> ways.add(way + " on " + names(machines)));
     if (seen.size() > 1) {

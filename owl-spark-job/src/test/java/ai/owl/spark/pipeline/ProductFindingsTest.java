@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
+import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
@@ -39,7 +40,7 @@ class ProductFindingsTest {
 
   @Test
   void namesExecutorsThatDifferAmongThemselves() {
-    SortedMap<String, TreeSet<String>> seen =
+    SortedMap<String, SortedSet<String>> seen =
         seen("float32 by OpenBLAS, on AVX2", "e", "d", "c", "b", "a");
     seen.putAll(seen(THERE, "f"));
     assertThat(ProductFindings.of(HERE, seen).orElseThrow())
@@ -50,7 +51,7 @@ class ProductFindingsTest {
         .endsWith("the same command need not give the same bytes twice; machines of one kind do");
   }
 
-  private static SortedMap<String, TreeSet<String>> seen(String way, String... machines) {
+  private static SortedMap<String, SortedSet<String>> seen(String way, String... machines) {
     return new TreeMap<>(Map.of(way, new TreeSet<>(List.of(machines))));
   }
 }
